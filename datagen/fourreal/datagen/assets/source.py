@@ -1,0 +1,68 @@
+"""What every source of assets can do."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from fourreal.datagen.blender.worker import BlenderWorker
+from fourreal.platform.datajob import Item, Preparation
+
+
+class AssetSource(Protocol):
+    """One kind of place that assets come from.
+
+    The job lists its items once; each worker has a source of its own, made from the same configuration.
+    """
+
+    def items(self) -> Iterator[Item]:
+        """One item for each asset, with a key that stays the same wherever the asset is moved.
+
+        Its spec holds `licence`, `sha256` where it is known, `attribution` (title, author, url) where there is one,
+        and `clips` (see `clips_of`) where the file could be read. Raises UserError when there is nothing.
+        """
+        ...
+
+    def settings(self) -> Mapping[str, Any]:
+        """What decides the items besides the address and the seed, as JSON with the names of the flags."""
+        ...
+
+    def preparation(self) -> Preparation | None:
+        """The waiting that items need, for sources that are far away."""
+        ...
+
+    def local(self, item: Item, worker: BlenderWorker) -> tuple[Path, str]:
+        """The item's file on this machine, and its sha256.
+
+        Raises ItemFailure when it cannot be had, WorkerFailure when a model cannot be made, OSError for a lost file.
+        """
+        ...
+
+    def close(self) -> None:
+        """Delete what was brought here for a moment."""
+        ...
+
+
+class Scratch:
+    """A folder for files that Blender opens and nobody keeps."""
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="fourreal-assets-")
+
+    def path(self, name: str) -> Path:
+        """Where a file of this name would lie."""
+        return Path(self._folder.name, PurePosixPath(name).name)
+
+    def keep(self, name: str, data: bytes) -> Path:
+        """Write a file."""
+        path = self.path(name)
+        path.write_bytes(data)
+        return path
+
+    def close(self) -> None:
+        """Delete the folder."""
+        self._folder.cleanup()

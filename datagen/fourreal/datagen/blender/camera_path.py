@@ -1,0 +1,118 @@
+"""Where the cameras of a grid stand: a continuous path around the asset, in the order of the views. numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fourreal.platform.cameras import intrinsics, orbit, project
+from fourreal.platform.errors import UserError
+
+Array = npt.NDArray[np.float64]
+Range = tuple[float, float]
+
+_STEEPEST_DEGREES = 85.0
+_ROOM = 0.96
+"""Share of each side of the frame that may be used; the rest is for vertices just outside of the measured hull."""
+_NEAREST_M = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraSettings:
+    """How the views of a grid follow each other; every range is drawn from once for each grid."""
+
+    path: Literal["arc", "orbit"] = "arc"
+    """`arc`: from a random start, part of the way around; `orbit`: all around, the last view next to the first."""
+    arc_degrees: Range = (30.0, 90.0)
+    """Width of an arc."""
+    elevation_degrees: Range = (5.0, 35.0)
+    """Height of the first view over the horizon."""
+    elevation_change_degrees: float = 8.0
+    """By how much, at most, the elevation changes along the path: evenly on an arc, up and down on an orbit."""
+    distance_change: float = 0.0
+    """By which share, at most, the distance changes along the path, in the same way."""
+    fov_degrees: Range = (25.0, 45.0)
+    """Vertical field of view, at most 60; with --camera.fill it decides the distance."""
+    fill: Range = (0.68, 0.88)
+    """Extent of the asset, in the view where it is largest, as a share of the frame's smaller side."""
+
+    def __post_init__(self) -> None:
+        steepest = _STEEPEST_DEGREES - abs(self.elevation_change_degrees)
+        for name, least, most in (
+            ("arc_degrees", 0.0, 360.0),
+            ("elevation_degrees", -steepest, steepest),
+            ("fov_degrees", 1.0, 60.0),
+            ("fill", 0.05, 0.9),
+        ):
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                flag = f"--camera.{name.replace('_', '-')}"
+                raise UserError(f"{flag} takes two numbers, {least:g} <= LOW <= HIGH <= {most:g}, not {low} {high}")
+        if not 0.0 <= self.distance_change <= 0.5:
+            raise UserError(f"--camera.distance-change must lie between 0 and 0.5, not {self.distance_change}")
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPath:
+    """Directions and relative distances of V views: azimuth, elevation (radians) and stretch, each `[V]`."""
+
+    azimuth: Array
+    elevation: Array
+    stretch: Array
+    lens: Array
+    """Intrinsics `[3, 3]` of every view."""
+
+    def poses(self, distance: float) -> Array:
+        """World-to-camera `[V, 4, 4]` around the origin."""
+        return orbit(self.azimuth, self.elevation, distance * self.stretch)
+
+
+def draw_path(settings: CameraSettings, views: int, height: int, width: int, rng: np.random.Generator) -> CameraPath:
+    """Draw a path: random start and direction, even steps, and no jump from one view to the next."""
+    start, turn = rng.uniform(0.0, 2.0 * np.pi), rng.choice([-1.0, 1.0])
+    arc = np.radians(rng.uniform(*settings.arc_degrees))
+    elevation = np.radians(rng.uniform(*settings.elevation_degrees))
+    rise = np.radians(settings.elevation_change_degrees) * rng.uniform(-1.0, 1.0)
+    recede = settings.distance_change * rng.uniform(-1.0, 1.0)
+    phase = rng.uniform(0.0, 2.0 * np.pi)
+    lens = intrinsics(width, height, vertical_fov=float(np.radians(rng.uniform(*settings.fov_degrees))))
+    if settings.path == "orbit":
+        along = 2.0 * np.pi * np.arange(views) / views
+        change = 0.5 * (np.sin(along + phase) - np.sin(phase))  # from 0 at the first view, once around
+    else:
+        change = np.linspace(0.0, 1.0, views) if views > 1 else np.zeros(1)
+        along = arc * change
+    return CameraPath(start + turn * along, elevation + rise * change, 1.0 + recede * change, lens)
+
+
+def distance_for(path: CameraPath, hull: Array, fill: float) -> float:
+    """The smallest distance (metres) at which `hull` `[N, 3]`, around the origin, is inside of every view, and its
+    extent at most `fill` of the frame's smaller side.
+
+    By bisection: farther is smaller.
+    """
+    near, far = 1.0, 1.0
+    while not _fits(path, hull, fill, far):
+        near, far = far, 2.0 * far
+    for _ in range(40):
+        middle = 0.5 * (near + far)
+        if _fits(path, hull, fill, middle):
+            far = middle
+        else:
+            near = middle
+    return far
+
+
+def _fits(path: CameraPath, hull: Array, fill: float, distance: float) -> bool:
+    middle = path.lens[:2, 2]
+    wanted_px = fill * 2.0 * middle.min()
+    for pose in path.poses(distance):
+        pixels, depth = project(hull, path.lens, pose)
+        if depth.min() < _NEAREST_M or (np.abs(pixels - middle) > _ROOM * middle).any():
+            return False
+        if np.ptp(pixels, axis=0).max() > wanted_px:
+            return False
+    return True

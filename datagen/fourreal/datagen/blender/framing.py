@@ -1,0 +1,75 @@
+"""Builds a scene around a measured asset: cameras on a path, and light. numpy only.
+
+Letters: V views, T times, D hull directions, P points, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fourreal.datagen.blender.camera_path import CameraSettings, distance_for, draw_path
+from fourreal.datagen.blender.lighting import LightSettings, draw_lights
+from fourreal.datagen.blender.scene import Camera, Measurement, Normalisation, Scene
+
+Array = npt.NDArray[np.float64]
+
+_BALL_STEPS = 300
+
+
+def normalisation_of(measurement: Measurement) -> Normalisation:
+    """Bring the smallest ball around the asset, over all its times, to the origin and to a radius of 1 m.
+
+    A ball, because cameras that look at its centre see the asset about as far on one side of it as on the other,
+    wherever they stand. Its centre is found by Badoiu and Clarkson's steps towards the farthest point (2003).
+    """
+    hull = measurement.hull.reshape(-1, 3)
+    centre = 0.5 * (hull.min(axis=0) + hull.max(axis=0))
+    for step in range(_BALL_STEPS):
+        farthest = hull[np.argmax(np.linalg.norm(hull - centre, axis=1))]
+        centre = centre + (farthest - centre) / (step + 2.0)
+    scale = 1.0 / np.linalg.norm(hull - centre, axis=1).max()
+    return Normalisation((float(centre[0]), float(centre[1]), float(centre[2])), float(scale))
+
+
+def normalised(points: Array, normalisation: Normalisation) -> Array:
+    """Bring `[..., 3]` from the asset's space into the scene's world."""
+    return np.asarray((points - np.array(normalisation.centre)) * normalisation.scale)
+
+
+def build_scene(
+    asset: str,
+    clip: str,
+    times_s: tuple[float, ...],
+    measurement: Measurement,
+    *,
+    views: int,
+    height: int,
+    width: int,
+    samples: int,
+    rng: np.random.Generator,
+    camera: CameraSettings,
+    light: LightSettings,
+) -> Scene:
+    """Place `views` cameras on a path around the asset, and light it from the cameras' side.
+
+    The distance is such that the asset, over all views and times, stays inside of the frame, and fills as much of it
+    as `camera.fill` says in the view where it is largest.
+    """
+    normalisation = normalisation_of(measurement)
+    hull = normalised(measurement.hull, normalisation).reshape(-1, 3)
+    path = draw_path(camera, views, height, width, rng)
+    poses = path.poses(distance_for(path, hull, rng.uniform(*camera.fill)))
+    middle = 0.5 * (path.azimuth[0] + path.azimuth[-1])
+    return Scene(
+        asset=asset,
+        clip=clip,
+        times_s=times_s,
+        cameras=tuple(Camera.from_matrices(path.lens, pose) for pose in poses),
+        lights=draw_lights(light, middle, rng),
+        normalisation=normalisation,
+        height=height,
+        width=width,
+        samples=samples,
+        seed=int(rng.integers(2**31)),
+    )

@@ -1,0 +1,138 @@
+"""Imports a glTF file and sorts out which of its animations play together.
+
+The importer makes an NLA track with the animation's name on every data block that a glTF animation moves, and
+leaves only the first animation active.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+# isort: split
+import bmesh  # exists only once bpy is imported
+
+from fourreal.datagen.blender.failure import WorkerFailure, as_reason
+from fourreal.datagen.blender.repair import redundant_triangles
+from fourreal.datagen.blender.scene import Clip
+from fourreal.datagen.gltf_checks import check_gltf
+from fourreal.datagen.gltf_clips import playing_together
+from fourreal.datagen.gltf_file import BadGltf
+
+FPS = 60
+"""Blender frames per second: keys lie at time * FPS, fractions included."""
+
+
+@dataclass(frozen=True)
+class ImportedAsset:
+    """The file now open in Blender, its choices of clip (longest first), and the one that plays."""
+
+    path: str
+    clips: tuple[Clip, ...]
+    clip: str
+
+
+@dataclass
+class _Animation:
+    """One glTF animation: per moved data block its action and slot, and its range in frames."""
+
+    targets: dict[str, tuple[Any, Any, Any]]
+    first: float
+    last: float
+
+
+def import_asset(path: str, clip: str | None) -> ImportedAsset:
+    """Open the file in an empty Blender and play `clip`, or the longest one.
+
+    Raises WorkerFailure: those of `check_gltf`, import_error, no_meshes, no_animation, unknown_clip.
+    """
+    try:
+        check_gltf(Path(path))
+    except BadGltf as error:
+        print(f"refused: {error}", flush=True)
+        raise WorkerFailure("load", as_reason(error.reason), str(error)) from None
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.context.scene.render.fps = FPS  # before the import, which turns seconds into frames with it
+    bpy.context.scene.render.fps_base = 1.0
+    try:
+        status = bpy.ops.import_scene.gltf(filepath=path, disable_bone_shape=True, import_scene_as_collection=False)
+    except RuntimeError as error:
+        raise WorkerFailure("load", "import_error", _last_line(error)) from error
+    if "FINISHED" not in status:
+        raise WorkerFailure("load", "import_error", "the glTF importer gave up without saying why")
+    unreadable = [image.name for image in bpy.data.images if 0 in image.size]
+    if unreadable:
+        raise WorkerFailure("load", "import_error", f"image {unreadable[0]!r} cannot be read")
+    if not any(o.type == "MESH" and len(o.data.polygons) and not o.hide_render for o in bpy.data.objects):
+        raise WorkerFailure("load", "no_meshes", "the file holds no surface to render")
+    animations = _animations()
+    if not animations:
+        raise WorkerFailure("load", "no_animation", "the file holds no animation of a node, skin or shape")
+    if clip is not None and clip not in animations:
+        raise WorkerFailure("load", "unknown_clip", f"no clip {clip!r}; the file has {', '.join(animations)}")
+    chosen = next(iter(animations)) if clip is None else clip
+    _play(animations, chosen)
+    for mesh in bpy.data.meshes:
+        _repair(mesh)
+    clips = tuple(Clip(name, a.first / FPS, (a.last - a.first) / FPS) for name, a in animations.items())
+    return ImportedAsset(path, clips, chosen)
+
+
+def _animations() -> dict[str, _Animation]:
+    """Every glTF animation by name, longest first."""
+    found: dict[str, _Animation] = {}
+    for block in _animated_blocks():
+        for track in block.animation_data.nla_tracks:
+            for strip in track.strips:
+                first, last = strip.action.frame_range
+                animation = found.setdefault(track.name, _Animation({}, first, last))
+                animation.targets[repr(block)] = (block, strip.action, strip.action_slot)
+                animation.first, animation.last = min(animation.first, first), max(animation.last, last)
+    return dict(sorted(found.items(), key=lambda item: (item[1].first - item[1].last, item[0])))
+
+
+def _animated_blocks() -> Iterator[Any]:
+    data = bpy.data
+    trees = (m.node_tree for m in data.materials if m.node_tree)
+    for block in chain(data.objects, data.shape_keys, data.materials, trees, data.lights, data.cameras):
+        if block.animation_data is not None:
+            yield block
+
+
+def _play(animations: dict[str, _Animation], chosen: str) -> None:
+    for block in _animated_blocks():
+        block.animation_data.action = None
+    targets = {name: animation.targets.keys() for name, animation in animations.items()}
+    for name in playing_together(targets, chosen):
+        for block, action, slot in animations[name].targets.values():
+            block.animation_data.action = action
+            block.animation_data.action_slot = slot
+
+
+def _repair(mesh: Any) -> None:
+    """Remove triangles that lie on others: see `redundant_triangles`. The importer makes triangles only."""
+    if not mesh.polygons or len(mesh.loops) != 3 * len(mesh.polygons):
+        return
+    vertices, corners = np.empty(3 * len(mesh.vertices), np.float32), np.empty(len(mesh.loops), np.int32)
+    mesh.vertices.foreach_get("co", vertices)
+    mesh.loops.foreach_get("vertex_index", corners)
+    gone = redundant_triangles(vertices.reshape(-1, 3).astype(np.float64), corners.reshape(-1, 3).astype(np.int64))
+    if len(gone):
+        edited = bmesh.new()
+        edited.from_mesh(mesh)
+        edited.faces.ensure_lookup_table()
+        bmesh.ops.delete(edited, geom=[edited.faces[i] for i in gone.tolist()], context="FACES_ONLY")
+        edited.to_mesh(mesh)
+        edited.free()
+
+
+def _last_line(error: Exception) -> str:
+    """Without the place in Blender's own code that follows the message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Location:")]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,54 @@
+"""What one Blender process holds between requests, and which request does what."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+from fourreal.datagen.blender.inside.export import export_model
+from fourreal.datagen.blender.inside.gltf import ImportedAsset, import_asset
+from fourreal.datagen.blender.inside.measure import measure
+from fourreal.datagen.blender.inside.render import render_scene
+from fourreal.datagen.blender.scene import Scene
+from fourreal.datagen.blender.shared import PixelLayout
+
+
+class Session:
+    """Answers requests; each is complete in itself, so what was asked before never changes a result.
+
+    Only the import of the asset at hand is kept, until it is rendered.
+    """
+
+    def __init__(self) -> None:
+        self._imported: ImportedAsset | None = None
+
+    def handle(self, request: dict[str, Any], block: int | None) -> dict[str, Any]:
+        """Do one request; `block` is the descriptor of the memory for pixels.
+
+        Raises WorkerFailure for what is wrong with the asset, other exceptions for the rest.
+        """
+        match request:
+            case {"kind": "load", "asset": path, "clip": clip}:
+                self._imported = import_asset(path, clip)
+                return {"clips": [vars(c) for c in self._imported.clips], "clip": self._imported.clip}
+            case {"kind": "measure", "asset": path, "clip": clip, "times_s": times_s}:
+                self._import(path, clip)
+                return measure(times_s)
+            case {"kind": "render", "scene": value, "pixel_path": pixel_path} if block is not None:
+                scene = Scene.from_json(value)
+                self._import(scene.asset, scene.clip)
+                self._imported = None  # rendering adds cameras and lights: the next request starts from the file
+                layout = PixelLayout(len(scene.cameras), len(scene.times_s), scene.height, scene.width)
+                memory = mmap.mmap(block, layout.size_bytes)
+                return {"pixel_path": render_scene(scene, pixel_path, *layout.arrays(memory))}
+            case {"kind": "export", "model": model, "path": path}:
+                self._imported = None
+                export_model(model, Path(path))
+                return {}
+            case _:
+                raise ValueError(f"unknown request {request.get('kind')!r}")
+
+    def _import(self, path: str, clip: str) -> None:
+        if self._imported is None or (self._imported.path, self._imported.clip) != (path, clip):
+            self._imported = import_asset(path, clip)

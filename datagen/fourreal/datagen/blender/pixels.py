@@ -1,0 +1,55 @@
+"""What becomes of rendered pixels: mask, composite over a background, sRGB in 8 bits.
+
+Letters: V views, T times, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedPixels:
+    """What a render gives, before any background.
+
+    Shapes and units: `colour` float16 `[V, T, H, W, 4]`, linear light (Rec. 709 primaries), premultiplied by
+    alpha; `depth` float32 `[V, T, H, W]`, planar z in metres, `inf` where nothing is hit.
+    """
+
+    colour: npt.NDArray[np.float16]
+    depth: npt.NDArray[np.float32]
+    pixel_path: str = "memory"
+    """How the pixels left Blender: "memory" or "exr"."""
+
+    @property
+    def mask(self) -> npt.NDArray[np.uint8]:
+        """Coverage of the asset, uint8 `[V, T, H, W]`."""
+        alpha = np.clip(self.colour[..., 3].astype(np.float32), 0.0, 1.0)
+        return np.asarray(np.rint(alpha * 255.0), np.uint8)
+
+    def over(self, background: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Composite over linear RGB `[V, H, W, 3]` in linear light; returns sRGB uint8 `[V, T, H, W, 3]`."""
+        V, T, H, W, _ = self.colour.shape
+        frames = np.empty((V, T, H, W, 3), np.uint8)
+        for v in range(V):
+            for t in range(T):  # frame by frame: the floats of a whole grid would be many times its bytes
+                colour = self.colour[v, t].astype(np.float32)
+                linear = colour[..., :3] + (1.0 - np.clip(colour[..., 3:], 0.0, 1.0)) * background[v]
+                frames[v, t] = np.rint(linear_to_srgb(linear) * 255.0).astype(np.uint8)
+        return frames
+
+
+def linear_to_srgb(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The sRGB transfer function (IEC 61966-2-1), clipped to 0..1: Blender's "Standard" view."""
+    clipped = np.clip(linear, 0.0, 1.0)
+    return np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * np.power(clipped, 1 / 2.4) - 0.055).astype(
+        np.float32
+    )
+
+
+def srgb_to_linear(srgb: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The inverse of `linear_to_srgb` on 0..1."""
+    return np.asarray(np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4))

@@ -1,0 +1,166 @@
+"""`fourreal render`: view-time grids of animated 3D assets, by Blender.
+
+fourreal render --assets my_models --out outputs/rendered --views 8 --times 8 --height 96 --width 160
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fourreal.datagen.assets import AssetSource, list_assets, open_assets
+from fourreal.datagen.blender.background import choose_background, outline_srgb
+from fourreal.datagen.blender.failure import WorkerFailure
+from fourreal.datagen.blender.framing import build_scene
+from fourreal.datagen.blender.pixels import RenderedPixels
+from fourreal.datagen.blender.scene import Clip, Scene
+from fourreal.datagen.blender.timing import frames_per_second, part_of, sample_times
+from fourreal.datagen.blender.worker import BlenderWorker, Limits, LoadedAsset
+from fourreal.datagen.dataset_card import write_card
+from fourreal.datagen.filters import check
+from fourreal.datagen.grid_job import run_or_estimate
+from fourreal.datagen.render_config import Config
+from fourreal.datagen.seeds import item_rng
+from fourreal.datagen.statistics import geometry_statistics, pixel_statistics
+from fourreal.datagen.statistics_page import write_statistics_page
+from fourreal.platform.config import command
+from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, run_data_job
+from fourreal.platform.grid import Grid, GridMeta
+from fourreal.platform.storage import Storage
+
+_PACKAGES = ("fourreal", "bpy", "numpy", "objaverse")
+"""Named with their versions on the dataset card."""
+_MAY_PASS_BY_ITSELF = frozenset(["timeout", "crash"])
+
+
+class Renderer:
+    """Turns assets into grids, with one Blender child that starts with the first of them."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.source = open_source(config)
+        limits = Limits(timeout_s=config.timeout_s, memory_bytes=int(config.memory_gib * 2**30))
+        self.worker = BlenderWorker(limits)
+
+    def process(self, item: Item) -> Grid:
+        """See `Processor`."""
+        try:
+            return self._render(item)
+        except WorkerFailure as failure:
+            raise ItemFailure(
+                failure.stage,
+                failure.reason,
+                failure.message,
+                stderr_tail=failure.stderr_tail,
+                retryable=failure.reason in _MAY_PASS_BY_ITSELF,
+            ) from None
+
+    def close(self) -> None:
+        """See `Processor`."""
+        self.worker.close()
+        self.source.close()
+
+    def _render(self, item: Item) -> Grid:
+        c = self.config
+        rng = item_rng(c.seed, item.key)
+        path, sha256 = self.source.local(item, self.worker)
+        loaded = self.worker.load(str(path), item.spec.get("clip"))
+        clip = self._part_to_play(loaded)
+        times_s = sample_times(clip, c.times, c.step_s, rng)
+        measurement = self.worker.measure(str(path), clip.name, times_s)
+        scene = build_scene(
+            str(path),
+            clip.name,
+            times_s,
+            measurement,
+            views=c.views,
+            height=c.height,
+            width=c.width,
+            samples=c.samples,
+            rng=rng,
+            camera=c.camera,
+            light=c.light,
+        )
+        statistics = geometry_statistics(scene, measurement)
+        check(statistics, c.filters, times=c.times)
+        pixels = self.worker.render(scene)
+        if not np.isfinite(pixels.colour).all():
+            raise ItemFailure("filter", "nan_pixels", "the render holds values that are no numbers")
+        statistics |= pixel_statistics(pixels)
+        check(statistics, c.filters, times=c.times)
+        background = choose_background(outline_srgb(pixels), c.background, rng)
+        meta = GridMeta(
+            key=item.key,
+            source_uri=item.source,
+            source_sha256=sha256,
+            licence=str(item.spec["licence"]),
+            fps=frames_per_second(times_s, c.step_s),
+            seed=c.seed,
+            settings={name: getattr(c, name) for name in ("samples", "fps")},
+            motion={name: round(value, 6) for name, value in statistics.items()},
+            provenance={
+                "job": "render",
+                "clip": clip.name,
+                "start_s": times_s[0],
+                "pixels": pixels.pixel_path,
+                "attribution": item.spec.get("attribution", {}),
+            },
+        )
+        return _grid(c, scene, pixels, pixels.over(background.image(scene)), meta)
+
+    def _part_to_play(self, loaded: LoadedAsset) -> Clip:
+        clip = next(clip for clip in loaded.clips if clip.name == loaded.clip)
+        try:
+            return part_of(clip, self.config.start_s, self.config.duration_s)
+        except ValueError as error:
+            raise ItemFailure("filter", "too_short", str(error)) from None
+
+
+def _grid(c: Config, scene: Scene, pixels: RenderedPixels, frames: npt.NDArray[np.uint8], meta: GridMeta) -> Grid:
+    return Grid(
+        frames=frames,
+        meta=meta,
+        mask=pixels.mask if c.mask else None,
+        depth=pixels.depth if c.depth else None,
+        intrinsics=np.stack([camera.intrinsics_matrix() for camera in scene.cameras]),
+        world_to_camera=np.stack([camera.world_to_camera_matrix() for camera in scene.cameras]),
+    )
+
+
+def open_source(config: Config) -> AssetSource:
+    """Where this configuration's assets come from."""
+    cache = Storage(config.assets_cache or f"{config.out.rstrip('/')}/assets")
+    return open_assets(config.assets, config.seed, cache, config.objaverse, config.download)
+
+
+def data_job(config: Config) -> DataJob:
+    """The job that this configuration asks for."""
+    source = open_source(config)
+    return config.data_job(
+        "render",
+        list_items=lambda: list_assets(source, config.grids_per_asset, config.clips),
+        make_processor=functools.partial(Renderer, config),
+        settings=source.settings(),
+        preparation=source.preparation(),
+    )
+
+
+def run(config: Config) -> JobSummary:
+    """Run the job, or go on with it."""
+    summary = run_data_job(data_job(config))
+    out = Storage(config.out)
+    write_card(out, summary, _PACKAGES)
+    write_statistics_page(out, "render", summary)
+    return summary
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the command."""
+    return command(Config, lambda c: run_or_estimate(c, data_job, run), argv, prog="fourreal render")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,168 @@
+"""One generated grid from one grid of conditions: the worker's side of `fourreal generate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fourreal.evaluation.fit import Fit, FitMode
+from fourreal.evaluation.given import BORDER, GIVEN
+from fourreal.evaluation.shelf import Shelf
+from fourreal.platform.datajob import Item, ItemFailure
+from fourreal.platform.errors import UserError
+from fourreal.platform.grid import Grid
+from fourreal.platform.storage import Storage
+from fourreal.training.model import GridModel, border_given, generate_grids, load
+from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
+
+SAMPLER = "euler"
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """What decides the pixels besides the conditions."""
+
+    model_sha256: str
+    steps: int
+    seed: int
+    fit: FitMode
+    device: Device
+    sampler: str = SAMPLER
+
+
+def read_model(uri: str) -> GridModel:
+    """The grid model of a folder, local or `s3://`. UserError, in one sentence, when it holds none."""
+    storage = Storage(uri)
+    if storage.is_local:
+        return _load(Path(storage.root), uri)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            if storage.exists(name):
+                (Path(folder) / name).write_bytes(storage.read(name))
+        return _load(Path(folder), uri)
+
+
+def model_sha256(uri: str) -> str:
+    """Names a model: sha256 of its weights followed by its configuration."""
+    storage, digest = Storage(uri), hashlib.sha256()
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        try:
+            with storage.open(name) as stream:
+                while block := stream.read(1 << 24):
+                    digest.update(block)
+        except OSError:
+            raise UserError(
+                f"{uri} is no exported model (no {name} in it): name a folder that training exported"
+            ) from None
+    return digest.hexdigest()
+
+
+def sample_seed(seed: int, key: str) -> int:
+    """The seed of one grid's noise: the same wherever and beside whatever the grid is made."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big") >> 1
+
+
+class GridGenerator:
+    """Makes one grid at a time; holds the model and the shard that it read last."""
+
+    def __init__(self, model_uri: str, conditions_uri: str, settings: GeneratorSettings) -> None:
+        self.model_uri = model_uri
+        self.conditions = Storage(conditions_uri)
+        self.settings = settings
+        torch.set_num_threads(1)  # one core a worker; and sums in one order, so that the bytes are always the same
+
+    def process(self, item: Item) -> Grid:
+        """The grid of `item`. Raises ItemFailure when its conditions cannot be used."""
+        source = self._source(item)
+        config = self._model.config
+        fit = Fit.between((source.height, source.width), (config.height, config.width), self.settings.fit)
+        conditions = fit.grid(source)
+        seed = sample_seed(self.settings.seed, item.key)
+        frames = self._generate(conditions.frames, seed)
+        meta = dataclasses.replace(
+            source.meta,
+            seed=seed,
+            settings=dataclasses.asdict(self.settings),
+            motion={},  # measured on the source; of what was generated nothing is known yet
+            provenance={
+                GIVEN: BORDER,
+                "job": "generate",
+                "model_sha256": self.settings.model_sha256,
+                "steps": self.settings.steps,
+                "sampler": self.settings.sampler,
+                "seed": self.settings.seed,
+                "fit": dataclasses.asdict(fit),
+                "source_grid": {
+                    "address": item.source,
+                    "shard_sha256": item.spec["shard_sha256"],
+                    "provenance": dict(source.meta.provenance),
+                },
+            },
+        )
+        return dataclasses.replace(conditions, frames=frames, meta=meta)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    @cached_property
+    def _shelf(self) -> Shelf:
+        return Shelf(self.conditions)
+
+    @cached_property
+    def _model(self) -> GridModel:
+        device = torch.device(self.settings.device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ItemFailure("load", "no_cuda", "this worker sees no CUDA device: use --device cpu")
+        if model_sha256(self.model_uri) != self.settings.model_sha256:
+            raise ItemFailure("load", "model_changed", f"{self.model_uri} changed since the plan: use another --out")
+        return read_model(self.model_uri).to(device)
+
+    def _source(self, item: Item) -> Grid:
+        try:
+            record, encoded = self._shelf.record(item.key), self._shelf.grid(item.key)
+            if record is None or encoded is None or record.sha256 != item.spec["shard_sha256"]:
+                message = f"{item.source} changed since the plan: use another --out"
+                raise ItemFailure("read", "conditions_changed", message)
+            source = encoded.decode()
+        except UserError as error:
+            raise ItemFailure("read", "damaged", str(error)) from None
+        if min(source.views, source.times) < 2:
+            message = f"a grid of {source.views} views and {source.times} times leaves nothing to generate"
+            raise ItemFailure("read", "nothing_to_generate", message)
+        return source
+
+    def _generate(self, frames: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint8]:
+        """Frames uint8 `[V, T, H, W, 3]` with all but the given ones made anew."""
+        given = border_given(*frames.shape[:2])
+        keep = given.numpy()
+        # What is not given stays out of the model's reach.
+        known = np.where(keep[..., None, None, None], frames, 0)
+        clean = torch.from_numpy(known).to(self.settings.device).permute(0, 1, 4, 2, 3)[None] / 127.5 - 1
+        made = generate_grids(self._model, clean, given[None].to(clean.device), self.settings.steps, [seed])
+        if not torch.isfinite(made).all():
+            raise ItemFailure("generate", "not_finite", "the model made numbers that are not finite: train it further")
+        pixels = ((made[0] + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2).cpu().numpy()
+        pixels[keep] = frames[keep]
+        return np.ascontiguousarray(pixels)
+
+
+def _load(folder: Path, uri: str) -> GridModel:
+    try:
+        return load(folder, "grid")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(str(error).replace(str(folder), uri)) from None
+
+
+def make_generator(model_uri: str, conditions_uri: str, settings: dict[str, Any]) -> GridGenerator:
+    """What a worker process calls; plain arguments, so that they travel by pickle."""
+    return GridGenerator(model_uri, conditions_uri, GeneratorSettings(**settings))

@@ -1,0 +1,157 @@
+"""The interface of a metric: compute one sample, accumulate, merge, finalize; unavailable with a reason.
+
+A metric that lacks what it needs says so and is left out of the numbers; nothing ever stands in for it. Tallies
+keep every sample's value, so that merging them in any order gives the same score to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Need = Literal["reference", "mask"]
+"""What a metric can need of a comparison beyond the prediction itself."""
+
+FOREGROUND_THRESHOLD = 128
+"""A pixel is foreground where the reference's mask (0 to 255) is at least this."""
+
+_REASONS: dict[Need, str] = {
+    "reference": "there is no reference grid",
+    "mask": "the reference has no mask",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The frames of one grid that were generated, beside the true ones.
+
+    prediction: uint8 `[N, H, W, 3]`; reference: likewise; mask: uint8 `[N, H, W]`, of the reference.
+    """
+
+    key: str
+    prediction: npt.NDArray[np.uint8]
+    reference: npt.NDArray[np.uint8] | None = None
+    mask: npt.NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        for name, array, shape in (
+            ("reference", self.reference, self.prediction.shape),
+            ("mask", self.mask, self.prediction.shape[:3]),
+        ):
+            if array is not None and array.shape != shape:
+                raise ValueError(
+                    f"{name} of grid {self.key!r} has shape {array.shape}, its prediction asks for {shape}"
+                )
+
+    @property
+    def foreground(self) -> npt.NDArray[np.bool_]:
+        """bool `[N, H, W]`; the mask must be there."""
+        assert self.mask is not None
+        return np.asarray(self.mask >= FOREGROUND_THRESHOLD)
+
+
+class Unavailable(Exception):
+    """A metric has no value for this sample; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class SampleScore:
+    """A metric's answer for one grid: a value over so many frames, or the reason why there is none."""
+
+    key: str
+    value: float | None
+    frames: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Everything a metric has seen, by grid key."""
+
+    scores: Mapping[str, SampleScore] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric over a set: the mean over `samples` grids, or the reason why there is none.
+
+    `standard_error` is that of the mean over grids (None below two of them). `unavailable` counts the grids that
+    have no value, by reason.
+    """
+
+    value: float | None
+    samples: int
+    frames: int
+    standard_error: float | None = None
+    reason: str = ""
+    unavailable: Mapping[str, int] = field(default_factory=dict)
+
+
+class Metric(ABC):
+    """One measure. Subclasses say what it is and measure a sample; per-sample scores average over grids."""
+
+    name: str
+    """As in tables and records: `psnr_foreground`."""
+    unit: str
+    higher_is_better: bool
+    needs: frozenset[Need]
+    definition: str
+    """One sentence: exactly what is computed, so that the number can be compared with others."""
+
+    @abstractmethod
+    def measure(self, sample: Comparison) -> tuple[float, int]:
+        """The value for one grid and over how many frames; what `needs` names is there.
+
+        Raises Unavailable with the reason where the value does not exist.
+        """
+
+    def compute(self, sample: Comparison) -> SampleScore:
+        """This metric's answer for one grid."""
+        for need in sorted(self.needs):
+            if getattr(sample, need) is None:
+                return SampleScore(sample.key, None, reason=_REASONS[need])
+        try:
+            value, frames = self.measure(sample)
+        except Unavailable as missing:
+            return SampleScore(sample.key, None, reason=str(missing))
+        return SampleScore(sample.key, value, frames)
+
+    def accumulate(self, tally: Tally, score: SampleScore) -> Tally:
+        """`tally` with one more grid. ValueError for a key that is in it already."""
+        return self.merge(tally, Tally({score.key: score}))
+
+    def merge(self, one: Tally, other: Tally) -> Tally:
+        """Two tallies of different grids (of two workers, say) as one. ValueError for a key in both."""
+        if twice := one.scores.keys() & other.scores.keys():
+            raise ValueError(f"{self.name} would count these grids twice: {sorted(twice)}")
+        return Tally({**one.scores, **other.scores})
+
+    def finalize(self, tally: Tally) -> Score:
+        """The mean over the grids that have a value."""
+        reasons: dict[str, int] = {}
+        values, frames = [], 0
+        for score in tally.scores.values():
+            if score.value is None:
+                reasons[score.reason] = reasons.get(score.reason, 0) + 1
+            else:
+                values.append(score.value)
+                frames += score.frames
+        unavailable = dict(sorted(reasons.items()))
+        if not values:
+            reason = "; ".join(unavailable) or "there is no sample"
+            return Score(None, samples=0, frames=0, reason=reason, unavailable=unavailable)
+        mean = math.fsum(values) / len(values)  # fsum: the order of merging must not show
+        return Score(mean, len(values), frames, _standard_error(values, mean), unavailable=unavailable)
+
+
+def _standard_error(values: list[float], mean: float) -> float | None:
+    if len(values) < 2:
+        return None
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return math.sqrt(variance / len(values))

@@ -1,0 +1,1 @@
+"""What every job stands on: grids, cameras, storage, shards, configuration, tracking, Ray and the command line."""

@@ -1,0 +1,158 @@
+"""From the command line to one frozen, typed configuration.
+
+Precedence, lowest first: the defaults of the dataclass, a named recipe (`--recipe NAME`, a Python function that
+returns the fields it sets), a YAML file (`--config FILE`), flags. Recipes and YAML become flags in front of the
+user's own, so that every value goes through the same parser, with the same types and the same messages.
+
+A job's module has::
+
+    @dataclass(frozen=True)
+    class Config: ...
+
+
+    def run(config: Config) -> ...: ...
+
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return command(Config, run, argv, prog="fourreal render", recipes={"demo": demo_recipe})
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import tyro
+import yaml
+
+from fourreal.platform.errors import UserError
+
+ConfigT = TypeVar("ConfigT")
+Recipe = Callable[[], Mapping[str, Any]]
+"""Returns the fields that the recipe sets; a nested dataclass is a nested mapping."""
+
+_SOURCES = "--recipe NAME starts from a named recipe, --config FILE.yaml from a file; flags win over both."
+
+
+def parse(
+    config_class: type[ConfigT],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    recipes: Mapping[str, Recipe] | None = None,
+) -> ConfigT:
+    """Return the configuration that `argv` asks for.
+
+    Raises UserError for an unknown recipe, an unreadable YAML file or a field that does not exist; exits like
+    argparse (status 2, or 0 after `--help`) for a flag that does not parse.
+    """
+    recipes = recipes or {}
+    sources = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    sources.add_argument("--recipe")
+    sources.add_argument("--config", type=Path)
+    chosen, flags = sources.parse_known_args(list(argv))
+    below: list[str] = []
+    if chosen.recipe is not None:
+        if chosen.recipe not in recipes:
+            known = ", ".join(sorted(recipes)) or "none"
+            raise UserError(f"there is no recipe {chosen.recipe!r} for `{prog}`: known are {known}")
+        below += _as_flags(config_class, recipes[chosen.recipe](), f"recipe {chosen.recipe!r}")
+    if chosen.config is not None:
+        below += _as_flags(config_class, _read_yaml(chosen.config), str(chosen.config))
+    names = f" Recipes: {', '.join(sorted(recipes))}." if recipes else ""
+    description = f"{(config_class.__doc__ or '').strip()}\n\n{_SOURCES}{names}"
+    return tyro.cli(config_class, prog=prog, description=description, args=[*below, *flags])
+
+
+def command(
+    config_class: type[ConfigT],
+    run: Callable[[ConfigT], object],
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    recipes: Mapping[str, Recipe] | None = None,
+) -> int:
+    """Parse, run and return the exit status: 0; 2 after a UserError, whose sentence is printed; 130 after Ctrl-C.
+
+    `run` may return an int, which is then the status.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        status = run(parse(config_class, sys.argv[1:] if argv is None else argv, prog=prog, recipes=recipes))
+    except UserError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read the output (`| head`) has gone: no fault, and nobody to tell
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush
+        return 141
+    except KeyboardInterrupt:
+        print(f"{prog}: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    return status if isinstance(status, int) else 0
+
+
+def as_document(config: Any) -> dict[str, Any]:
+    """The resolved configuration as plain data that YAML and JSON can hold and `--config` can read."""
+    plain = _plain(dataclasses.asdict(config))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def as_yaml(config: Any) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(as_document(config), sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read --config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, Mapping):
+        raise UserError(f"--config {path} must hold `field: value` lines, not a {type(document).__name__}")
+    return document
+
+
+def _as_flags(config_class: type[Any], values: Mapping[str, Any], where: str, prefix: str = "") -> list[str]:
+    types = get_type_hints(config_class)
+    names = [f.name for f in dataclasses.fields(config_class)]
+    flags: list[str] = []
+    for raw_name, value in values.items():
+        name = str(raw_name).replace("-", "_")
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+            raise UserError(f"{where} sets {prefix}{raw_name}, which does not exist: {hint}")
+        if dataclasses.is_dataclass(types[name]) and isinstance(value, Mapping):
+            flags += _as_flags(types[name], value, where, f"{prefix}{name}.")
+            continue
+        flag = f"--{prefix}{name}".replace("_", "-")
+        if isinstance(value, bool):
+            head, _, last = flag.rpartition(".")
+            flags.append(flag if value else f"{head}.no-{last}" if head else f"--no-{flag[2:]}")
+        elif isinstance(value, list | tuple):
+            flags += [flag, *map(str, value)]
+        elif isinstance(value, Mapping):
+            raise UserError(f"{where} gives {prefix}{name} a mapping where one value is wanted")
+        else:
+            flags.append(f"{flag}={value}")
+    return flags

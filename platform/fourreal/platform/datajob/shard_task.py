@@ -1,0 +1,118 @@
+"""Making one shard: the unit of work that is done wholly or not at all. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fourreal.platform import shards
+from fourreal.platform.codec import encode
+from fourreal.platform.datajob.items import Item, ItemFailure, Processor
+from fourreal.platform.datajob.quarantine import record_of, write_quarantine
+from fourreal.platform.grid import Grid
+from fourreal.platform.storage import Storage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShardOrder:
+    """What to make: shard `index` of the plan with this fingerprint, from these items."""
+
+    index: int
+    items: Sequence[Item]
+    plan: str
+    attempts: int = 2
+    """How often an item is tried whose failure may pass by itself."""
+    lossless: bool = False
+
+
+@dataclass(frozen=True)
+class ShardOutcome:
+    """What became of it."""
+
+    index: int
+    made: int
+    """Grids made now; those carried over are not counted."""
+    size_bytes: int
+    busy_s: float = 0.0
+    """Time that a worker spent on it, waiting for preparation not included."""
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    """Items by reason."""
+
+
+def items_to_do(out: Storage, order: ShardOrder) -> list[Item]:
+    """The items that `make_shard` will ask for: all, or those that are not in the shard that is there already."""
+    record = shards.read_record(out, order.index)
+    return [item for item in order.items if record is None or item.key not in record.keys]
+
+
+def make_shard(
+    out: Storage, order: ShardOrder, processor: Processor, unprepared: Mapping[str, ItemFailure] | None = None
+) -> ShardOutcome:
+    """Make a shard, quarantining the items that fail and, unasked, those in `unprepared` (failures by key).
+
+    Where the shard is there already, only its quarantined items are tried again; its samples are carried over
+    byte for byte. Quarantine records are written before the shard's own record, whose presence means done.
+    """
+    start = time.monotonic()
+    samples = _samples_already_there(out, order)
+    carried_over = len(samples)
+    unprepared = unprepared or {}
+    refused = []
+    for item in order.items:
+        if item.key in samples:
+            continue
+        if item.key in unprepared:
+            outcome: Grid | tuple[ItemFailure, int] = (unprepared[item.key], unprepared[item.key].attempts)
+        else:
+            outcome = _process(item, processor, order.attempts)
+        if isinstance(outcome, tuple):
+            failure, attempts = outcome
+            log.warning("%s goes to quarantine (%s): %s", item.key, failure.reason, failure.message)
+            refused.append(record_of(item, failure, attempts))
+        else:
+            samples[item.key] = encode(outcome, lossless=order.lossless)
+    write_quarantine(out, refused)
+    record = shards.write_shard(
+        out,
+        order.index,
+        [(item.key, samples[item.key]) for item in order.items if item.key in samples],
+        quarantined=[record.key for record in refused],
+        plan=order.plan,
+    )
+    return ShardOutcome(
+        index=order.index,
+        made=len(samples) - carried_over,
+        size_bytes=record.size_bytes,
+        busy_s=time.monotonic() - start,
+        quarantined=Counter(record.reason for record in refused),
+    )
+
+
+def _samples_already_there(out: Storage, order: ShardOrder) -> dict[str, shards.Sample]:
+    record = shards.read_record(out, order.index)
+    if record is None:
+        return {}
+    return {grid.key: grid.members for grid in shards.read_shard(out, record)}
+
+
+def _process(item: Item, processor: Processor, attempts: int) -> Grid | tuple[ItemFailure, int]:
+    """The item's grid, or its last failure and the number of attempts."""
+    for attempt in range(1, attempts + 1):
+        try:
+            grid = processor.process(item)
+        except ItemFailure as failure:
+            if attempt == attempts or not failure.retryable:
+                return failure, attempt
+        except Exception as error:  # an item that nobody foresaw must not cost the others
+            message = f"{type(error).__name__}: {error}"
+            return ItemFailure("process", "unexpected_error", message, stderr_tail=traceback.format_exc()), attempt
+        else:
+            assert grid.key == item.key, f"processor made {grid.key!r} from item {item.key!r}"
+            return grid
+    raise AssertionError("attempts is at least 1")

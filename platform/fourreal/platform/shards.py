@@ -1,0 +1,196 @@
+"""WebDataset shards of grids: written once with deterministic bytes, read without trust.
+
+A folder of shards holds `shard-000000.tar` and, once the shard is whole, its index record
+`shard-000000.json` (size, sha256, keys). A shard without its record does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO
+
+import webdataset as wds
+from pydantic import TypeAdapter, ValidationError
+from webdataset.tariterators import group_by_keys, tar_file_expander
+
+from fourreal.platform.codec import MEMBERS, META, EncodedGrid
+from fourreal.platform.errors import UserError
+from fourreal.platform.grid import SCHEMA_VERSION, check_key
+from fourreal.platform.storage import Storage
+
+Sample = Mapping[str, bytes]
+"""Members of one sample by name, as `codec.encode` gives them."""
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What the index record of a shard says."""
+
+    index: int
+    size_bytes: int
+    sha256: str
+    keys: tuple[str, ...]
+    quarantined: tuple[str, ...] = ()
+    """Keys of the plan's items that were set aside instead of being in the shard."""
+    plan: str = ""
+    """Fingerprint of the plan that the shard belongs to."""
+    motion: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Motion statistics of the grids by key, so that a whole data set is surveyed without opening its shards."""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def name(self) -> str:
+        """File name of the shard."""
+        return shard_name(self.index)
+
+
+def shard_name(index: int) -> str:
+    """File name of a shard."""
+    return f"shard-{index:06d}.tar"
+
+
+def record_name(index: int) -> str:
+    """File name of a shard's index record."""
+    return f"shard-{index:06d}.json"
+
+
+def write_shard(
+    storage: Storage,
+    index: int,
+    samples: Iterable[tuple[str, Sample]],
+    *,
+    quarantined: Sequence[str] = (),
+    plan: str = "",
+) -> ShardRecord:
+    """Write a shard and then its record; the bytes follow from the samples alone.
+
+    The shard is put together in memory (tens to hundreds of MB), so that it appears whole or not at all.
+    Raises ValueError for a key or member name that a shard may not have.
+    """
+    buffer = io.BytesIO()
+    keys: list[str] = []
+    motion: dict[str, Mapping[str, float]] = {}
+    with wds.TarWriter(buffer, encoder=False, mtime=0.0, user="fourreal", group="fourreal", mode=0o644) as tar:
+        for key, members in samples:
+            unknown = set(members) - MEMBERS
+            if unknown or META not in members:
+                raise ValueError(f"sample {key!r} has members {sorted(members)}; a shard holds {sorted(MEMBERS)}")
+            tar.write({"__key__": check_key(key), **members})
+            keys.append(key)
+            motion[key] = json.loads(members[META]).get("motion", {})
+    if len(set(keys)) != len(keys):
+        raise ValueError(f"shard {index} would hold a key twice: {sorted({k for k in keys if keys.count(k) > 1})}")
+    data = buffer.getvalue()
+    record = ShardRecord(
+        index=index,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        keys=tuple(keys),
+        quarantined=tuple(quarantined),
+        plan=plan,
+        motion=motion,
+    )
+    storage.write(record.name, data)
+    storage.write(record_name(index), json.dumps(asdict(record), indent=1, sort_keys=True).encode())
+    return record
+
+
+def read_record(storage: Storage, index: int) -> ShardRecord | None:
+    """The record of a shard; None when the shard is not done."""
+    if not storage.exists(record_name(index)):
+        return None
+    return _parse_record(storage, record_name(index))
+
+
+def list_shards(storage: Storage) -> list[ShardRecord]:
+    """Records of all the shards that are done, by index. Raises UserError for an unreadable or newer record."""
+    names = [e.path for e in storage.list() if e.path.startswith("shard-") and e.path.endswith(".json")]
+    return [_parse_record(storage, name) for name in names]
+
+
+def require_shards(storage: Storage) -> list[ShardRecord]:
+    """Like `list_shards`, but a folder without any grid is a UserError."""
+    records = list_shards(storage)
+    if not any(record.keys for record in records):
+        raise UserError(f"there is no grid in {storage.uri}: make some with `fourreal render` or `fourreal synthesize`")
+    return records
+
+
+def read_shard(storage: Storage, record: ShardRecord) -> Iterator[EncodedGrid]:
+    """The grids of one shard in order, frames still encoded.
+
+    Raises UserError when the shard is not as long as its record says, is damaged, or holds a member that grids
+    do not have (such a member is never opened: a shard is data, not code).
+    """
+    where = f"{storage.uri.rstrip('/')}/{record.name}"
+    size = storage.size_bytes(record.name)
+    if size != record.size_bytes:
+        raise UserError(
+            f"{where} has {size or 0} bytes where its record says {record.size_bytes}: "
+            f"delete {record_name(record.index)} and run the job that made it again"
+        )
+    try:
+        with storage.open(record.name) as stream:
+            yield from _read_tar(stream, where)
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"{where} is damaged ({error}): delete its record and run its job again") from None
+
+
+def read_grids(storage: Storage) -> Iterator[EncodedGrid]:
+    """The grids of all done shards of a folder, in order."""
+    for record in require_shards(storage):
+        yield from read_shard(storage, record)
+
+
+def read_grid(storage: Storage, key: str) -> EncodedGrid:
+    """The grid of this key. Raises UserError when no shard of the folder holds it."""
+    for record in require_shards(storage):
+        if key in record.keys:
+            return next(grid for grid in read_shard(storage, record) if grid.key == key)
+    raise UserError(f"{storage.uri} holds no grid {key!r}: `fourreal inspect` lists what is there")
+
+
+def _read_tar(stream: BinaryIO, where: str) -> Iterator[EncodedGrid]:
+    files = tar_file_expander([{"url": where, "stream": stream}])
+    for sample in group_by_keys(_only_known_members(files, where), keys=_split_name, lcase=False):
+        key = sample.pop("__key__")
+        sample.pop("__url__")
+        yield EncodedGrid(sample, f"grid {key!r} of {where}")
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    key, _, member = name.partition(".")
+    return key, member
+
+
+def _only_known_members(files: Iterable[dict[str, Any]], where: str) -> Iterator[dict[str, Any]]:
+    for file in files:
+        if file:  # an empty one marks the end of the tar
+            key, member = _split_name(file["fname"])
+            try:
+                check_key(key)
+            except ValueError:
+                member = ""
+            if member not in MEMBERS:
+                raise UserError(f"{where} holds {file['fname']!r}, which is no part of a grid: it is refused")
+        yield file
+
+
+def _parse_record(storage: Storage, name: str) -> ShardRecord:
+    where = f"{storage.uri.rstrip('/')}/{name}"
+    try:
+        document = json.loads(storage.read(name))
+        version = document["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{where} is no shard record ({error}): delete it and run the job that made it again") from None
+    if version > SCHEMA_VERSION:
+        raise UserError(f"{where} has schema version {version}, this fourreal reads {SCHEMA_VERSION}: upgrade fourreal")
+    try:
+        return TypeAdapter(ShardRecord).validate_python(document)
+    except ValidationError as error:
+        raise UserError(f"{where} is no shard record ({error})") from None

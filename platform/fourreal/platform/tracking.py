@@ -1,0 +1,110 @@
+"""MLflow: where runs are recorded, and the server that shows them.
+
+The address is MLFLOW_TRACKING_URI, or else an SQLite file under `outputs/` in the working directory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+DEFAULT_FOLDER = Path("outputs/mlflow")
+_PARAMETER_LENGTH = 500  # MLflow refuses longer ones
+
+
+def tracking_uri() -> str:
+    """Address of the tracking server or store."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri:
+        return uri
+    DEFAULT_FOLDER.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{DEFAULT_FOLDER.absolute()}/mlflow.db"
+
+
+@contextmanager
+def run(
+    experiment: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """Record what happens in the block as one MLflow run; yields its id.
+
+    Give the `run_id` of an earlier block to go on with that run after a restart. Nested parameters are
+    flattened (`flow.steps`). An exception marks the run as failed and goes on.
+    """
+    mlflow = client()
+    _use_experiment(experiment)
+    with mlflow.start_run(run_id=run_id, run_name=None if run_id else name, tags=dict(tags or {})) as active:
+        if run_id is None:
+            mlflow.log_params({k: str(v)[:_PARAMETER_LENGTH] for k, v in flatten(parameters).items()})
+        yield str(active.info.run_id)
+
+
+def client() -> Any:
+    """The `mlflow` module, pointed at the tracking store."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri())
+    return mlflow
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one flat one with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def run_address(run_id: str) -> str:
+    """Where a person finds the run: its page on the server, or how to open the local store."""
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        experiment_id = client().get_run(run_id).info.experiment_id
+        return f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"run {run_id} in {uri} (`make ui` shows it)"
+
+
+def server_command(port: int, folder: Path = DEFAULT_FOLDER) -> list[str]:
+    """The command that serves the default store on loopback."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store = f"sqlite:///{folder.absolute()}/mlflow.db"
+    artifacts = str((folder / "artifacts").absolute())
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    return [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        *address,
+        "--backend-store-uri",
+        store,
+        "--artifacts-destination",
+        artifacts,
+    ]
+
+
+def serve(port: int) -> int:
+    """Serve the default store in the foreground until interrupted; returns the server's exit status."""
+    print(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C stops it)")
+    return subprocess.run(server_command(port), env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}).returncode
+
+
+def _use_experiment(name: str) -> None:
+    mlflow = client()
+    if tracking_uri().startswith("sqlite:") and mlflow.get_experiment_by_name(name) is None:
+        # Where the server looks too, so that a run recorded without it can be seen with it.
+        mlflow.create_experiment(name, artifact_location=(DEFAULT_FOLDER / "artifacts" / name).absolute().as_uri())
+    mlflow.set_experiment(name)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fourreal.datagen.clips import ClipReader, crop_bars, list_clips
+from fourreal.datagen.synthesize import Config, Synthesizer, main, run
+from fourreal.platform import video
+from fourreal.platform.datajob import Item, ItemFailure, list_quarantine
+from fourreal.platform.errors import UserError
+from fourreal.platform.shards import read_grids
+from fourreal.platform.storage import Storage
+
+
+def _write_video(path: Path, frames: int = 40, width: int = 128, height: int = 80) -> None:
+    y, x = np.mgrid[0:height, 0:width]
+    wave = [127 + 100 * np.sin(0.1 * x + 0.05 * y) * np.ones(3)[:, None, None] for _ in range(frames)]
+    stack = np.stack(wave).transpose(0, 2, 3, 1).astype(np.uint8)
+    for t in range(frames):
+        stack[t, 10:30, 2 * t : 2 * t + 20] = [220, 4 * t, 30]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video.write_video(path, stack, fps=10)
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    _write_video(folder / "one.mp4")
+    _write_video(folder / "deep" / "two.MP4", frames=10)
+    (folder / "notes.txt").write_text("no video")
+    (folder / "text.mp4").write_text("no video either")
+    return folder
+
+
+def test_clips_do_not_overlap_and_span_the_file(videos: Path) -> None:
+    items = list(list_clips(Storage(str(videos)), times=4, stride=2, most_per_video=3))
+    starts: dict[str, list[int]] = {}
+    for item in items:
+        starts.setdefault(str(item.spec["name"]), []).append(int(item.spec["start_frame"]))
+    assert starts == {"one.mp4": [0, 16, 33], "deep/two.MP4": [0], "text.mp4": [0]}
+
+
+def test_a_file_is_decoded_once_for_all_its_clips(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    real = video.read_frames
+
+    def counting(source: video.Source) -> object:
+        for frame in real(source):
+            decoded.append(1)
+            yield frame
+
+    monkeypatch.setattr("fourreal.datagen.clips.read_frames", counting)
+    reader = ClipReader(Storage(str(videos)))
+    items = [i for i in list_clips(Storage(str(videos)), 4, 2, 3) if i.spec["name"] == "one.mp4"]
+    clips = [reader.read(item, 4, 2) for item in items]
+    assert len(decoded) == 40
+    alone = ClipReader(Storage(str(videos))).read(items[1], 4, 2)
+    assert np.array_equal(clips[1], alone)
+    assert np.array_equal(reader.read(items[0], 4, 2), clips[0])  # backwards opens the file again
+
+
+def test_a_clip_longer_than_its_file_is_refused_with_both_numbers(videos: Path) -> None:
+    reader = ClipReader(Storage(str(videos)))
+    (item,) = [i for i in list_clips(Storage(str(videos)), 8, 2, 3) if i.spec["name"] == "deep/two.MP4"]
+    with pytest.raises(ItemFailure, match="10 frames, not 15") as failure:
+        reader.read(item, 8, 2)
+    assert failure.value.reason == "too_short"
+
+
+def test_letterbox_bars_are_cut_off_and_dark_scenes_are_not() -> None:
+    clip = np.full((2, 100, 160, 3), 90, np.uint8)
+    clip[:, :12] = clip[:, -10:] = 8
+    assert crop_bars(clip).shape == (2, 74, 160, 3)
+    assert np.all(crop_bars(clip) == 90)
+    assert crop_bars(np.zeros((2, 20, 30, 3), np.uint8)).shape == (2, 20, 30, 3)
+    night = np.zeros((1, 100, 160, 3), np.uint8)
+    night[:, 70:80, 100:110] = 200
+    assert crop_bars(night).shape[1:3] != (10, 10)
+
+
+def test_a_grid_follows_from_the_item_and_the_settings_alone(videos: Path) -> None:
+    config = Config(videos=str(videos), out="unused", views=3, times=4, height=32, width=48)
+    items = [i for i in list_clips(Storage(str(videos)), 4, 2, 3) if i.spec["name"] == "one.mp4"]
+    used, fresh = Synthesizer(config), Synthesizer(config)
+    used.process(items[0])
+    one, two = used.process(items[1]), fresh.process(items[1])
+    assert np.array_equal(one.frames, two.frames)
+    assert np.array_equal(one.homographies, two.homographies)  # type: ignore[arg-type]
+    assert one.meta == two.meta
+    assert one.frames.shape == (3, 4, 32, 48, 3)
+    assert one.meta.fps == 5.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"views": 0}, "--views must be at least 1"),
+        ({"height": 2}, "at least 8"),
+        ({"magnitude": 3.0}, "--magnitude must be between"),
+    ],
+)
+def test_impossible_settings_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Config(videos="videos", out="out", **options)  # type: ignore[arg-type]
+
+
+def test_a_folder_without_videos_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--videos", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
+    assert "there is no video in" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "plan.parquet").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_job_makes_grids_of_good_files_and_quarantines_bad_ones(videos: Path, s3_bucket: str) -> None:
+    config = Config(
+        videos=str(videos), out=f"{s3_bucket}/out", views=3, times=4, height=32, width=48, clips_per_video=2
+    )
+    summary = run(config)
+    assert (summary.grids, dict(summary.quarantined)) == (3, {"unreadable": 1})
+    out = Storage(config.out)
+    grids = [grid.decode() for grid in read_grids(out)]
+    assert {grid.meta.provenance["family"] for grid in grids} <= {"affine", "homography"}
+    assert all(grid.meta.source_sha256 and grid.homographies is not None for grid in grids)
+    (bad,) = list_quarantine(out)
+    assert (bad.stage, bad.source.endswith("text.mp4")) == ("decode", True)
+    assert b"clips_per_video: 2" in out.read("config.yaml")
+
+
+def test_real_videos_become_grids(shared_data: Path) -> None:
+    config = Config(videos=str(shared_data / "video"), out="unused", clips_per_video=2)
+    synthesizer = Synthesizer(config)
+    for item in list_clips(Storage(config.videos), config.times, config.stride, 2):
+        grid = synthesizer.process(Item(item.key, item.source, item.spec))
+        assert grid.frames.shape == (8, 8, 96, 160, 3)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.platform.numbers_job import Numbers, Waiter, number_items, numbers_job
+
+from fourreal.platform.datajob import Preparation, estimate_data_job, list_quarantine, run_data_job
+from fourreal.platform.datajob.plan import make_plan, read_plan, write_plan
+from fourreal.platform.datajob.preparation import prepare_items
+from fourreal.platform.datajob.shard_task import ShardOrder, items_to_do, make_shard
+from fourreal.platform.errors import UserError
+from fourreal.platform.shards import list_shards, read_grids, read_record
+from fourreal.platform.storage import Storage
+
+
+def _bytes(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.glob("shard-*"))}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path))
+
+
+def _order(index: int = 0) -> ShardOrder:
+    return ShardOrder(index, number_items(4), "plan")
+
+
+def test_a_plan_survives_its_file_and_never_depends_on_anything_but_the_work(out: Storage) -> None:
+    plan = make_plan("job", {"a": 1}, number_items(7), 3)
+    write_plan(out, plan)
+    again = read_plan(out)
+    assert again is not None
+    assert again.fingerprint == plan.fingerprint
+    assert [item for shard in range(3) for item in again.items_of(shard)] == number_items(7)
+    assert again.shard_count == 3
+    assert make_plan("job", {"a": 2}, number_items(7), 3).fingerprint != plan.fingerprint
+    assert make_plan("job", {"a": 1}, number_items(6), 3).fingerprint != plan.fingerprint
+
+
+def test_a_plan_refuses_nothing_and_doubles() -> None:
+    with pytest.raises(UserError, match="nothing to do"):
+        make_plan("job", {}, [], 3)
+    with pytest.raises(UserError, match="two items"):
+        make_plan("job", {}, [*number_items(2), *number_items(1)], 3)
+
+
+def test_a_bad_item_goes_to_quarantine_with_all_that_is_known(out: Storage, tmp_path: Path) -> None:
+    faults = tmp_path / "faults.json"
+    faults.write_text('{"1": "refuse", "2": "bug", "3": "flaky"}')
+    outcome = make_shard(out, _order(), Numbers(faults))
+    assert (outcome.made, dict(outcome.quarantined)) == (2, {"bad_number": 1, "unexpected_error": 1})
+    refused, bug = list_quarantine(out)
+    assert (refused.key, refused.reason, refused.stage) == ("n001", "bad_number", "count")
+    assert (refused.source, refused.stderr_tail, refused.sha256) == ("number 1", "native words", "f" * 64)
+    assert "ZeroDivisionError: nobody foresaw this" in bug.message
+    assert "numbers_job.py" in bug.stderr_tail
+    assert [grid.key for grid in read_grids(out)] == ["n000", "n003"]
+    record = read_record(out, 0)
+    assert record is not None
+    assert record.quarantined == ("n001", "n002")
+
+
+def test_failures_that_may_pass_are_tried_as_often_as_told(out: Storage, tmp_path: Path) -> None:
+    faults = tmp_path / "faults.json"
+    faults.write_text('{"1": "flaky"}')
+    once = ShardOrder(0, number_items(4), "plan", attempts=1)
+    assert make_shard(out, once, Numbers(faults)).quarantined == {"flaky": 1}
+    assert list_quarantine(out)[0].attempts == 1
+    assert make_shard(Storage(f"{out.uri}/other"), _order(), Numbers(faults)).made == 4
+
+
+def test_retrying_makes_only_what_was_missing_and_ends_with_the_undisturbed_bytes(out: Storage, tmp_path: Path) -> None:
+    faults = tmp_path / "faults.json"
+    faults.write_text('{"1": "refuse"}')
+    make_shard(out, _order(), Numbers(faults))
+    healthy = Numbers()
+    outcome = make_shard(out, _order(), healthy)
+    assert healthy.asked == ["n001"]
+    assert outcome.made == 1
+    undisturbed = Storage(f"{out.uri}/undisturbed")
+    make_shard(undisturbed, _order(), Numbers())
+    assert out.read("shard-000000.tar") == undisturbed.read("shard-000000.tar")
+    assert out.read("shard-000000.json") == undisturbed.read("shard-000000.json")
+
+
+def test_what_could_not_be_prepared_goes_to_quarantine_unasked(out: Storage, tmp_path: Path) -> None:
+    waiter = Waiter(tmp_path, tmp_path / "log", {"1": "refuse"})
+    with ThreadPoolExecutor(2) as threads:
+        unprepared = prepare_items(items_to_do(out, _order()), waiter, threads)
+        waiter.log = tmp_path  # writing there is a bug that nobody foresaw
+        bugs = prepare_items(number_items(1), waiter, threads)
+    assert (bugs["n000"].stage, bugs["n000"].reason) == ("prepare", "unexpected_error")
+    numbers = Numbers()
+    assert make_shard(out, _order(), numbers, unprepared).quarantined == {"gone": 1}
+    assert numbers.asked == ["n000", "n002", "n003"]
+    (record,) = list_quarantine(out)
+    assert (record.stage, record.reason, record.attempts) == ("fetch", "gone", 3)
+    assert [item.key for item in items_to_do(out, _order())] == ["n001"]
+    undisturbed = Storage(f"{out.uri}/undisturbed")
+    make_shard(out, _order(), Numbers())
+    make_shard(undisturbed, _order(), Numbers())
+    assert out.read("shard-000000.tar") == undisturbed.read("shard-000000.tar")
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 16), (5, 3), (100, 1)])
+def test_workers_share_what_is_prepared_at_a_time(workers: int, threads: int) -> None:
+    assert Preparation(lambda: Waiter(Path(), Path(), {})).threads_of_worker(workers) == threads
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+class TestOnRay:
+    def test_a_slow_item_is_waited_for_beside_the_others_and_few_are_prepared_ahead(self, tmp_path: Path) -> None:
+        log = tmp_path / "log"
+        make = functools.partial(Waiter, tmp_path / "out", log, {"0": "shard-000004.json", "6": "refuse"})
+        preparation = Preparation(make, parallel=2, ahead=2)
+        job = numbers_job(tmp_path / "out", 8, preparation=preparation, items_per_shard=1, workers=1)
+        summary = run_data_job(job)
+        assert (summary.grids, dict(summary.quarantined), summary.missing_shards) == (7, {"gone": 1}, [])
+        lines = [line.split() for line in log.read_text().splitlines()]
+        begun = [int(done) for verb, _, done in lines if verb == "prepare"]
+        assert all(order - done <= 2 for order, done in enumerate(begun)), begun
+        assert sorted(number for verb, number, _ in lines if verb == "release") == list("01234567")
+
+    def test_a_killed_worker_costs_nothing_and_a_rerun_does_nothing(self, tmp_path: Path) -> None:
+        faults = tmp_path / "faults.json"
+        faults.write_text('{"5": "die once"}')
+        summary = run_data_job(numbers_job(tmp_path / "killed", faults=faults))
+        assert (summary.grids, summary.missing_shards, summary.exit_status) == (10, [], 0)
+        before = _bytes(tmp_path / "killed")
+        again = run_data_job(numbers_job(tmp_path / "killed"))
+        assert (again.grids, again.made_now) == (10, 0)
+        run_data_job(numbers_job(tmp_path / "undisturbed"))
+        assert _bytes(tmp_path / "undisturbed") == before == _bytes(tmp_path / "killed")
+
+    def test_an_item_that_kills_every_worker_costs_its_shard_only_and_a_rerun_mends_it(self, tmp_path: Path) -> None:
+        faults = tmp_path / "faults.json"
+        faults.write_text('{"5": "die", "0": "refuse"}')
+        summary = run_data_job(numbers_job(tmp_path / "out", 8, faults=faults))
+        assert list(summary.missing_shards) == [2]
+        assert summary.exit_status == 1
+        assert summary.grids == 5
+        faults.write_text("{}")
+        mended = run_data_job(numbers_job(tmp_path / "out", 8, faults=faults, retry_quarantined=True))
+        assert (mended.grids, mended.made_now, dict(mended.quarantined)) == (8, 3, {})
+        assert not list((tmp_path / "out" / "quarantine").iterdir())
+
+    def test_a_killed_driver_leaves_no_process_and_its_rerun_the_undisturbed_bytes(self, tmp_path: Path) -> None:
+        script = (
+            "from pathlib import Path; from tests.platform.numbers_job import numbers_job; "
+            "from fourreal.platform.datajob import run_data_job; "
+            f"run_data_job(numbers_job(Path({str(tmp_path)!r}) / 'out', 12, pause_s=0.3))"
+        )
+        driver = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+        deadline = time.monotonic() + 100
+        while len(list((tmp_path / "out").glob("shard-*.json"))) < 2:
+            assert time.monotonic() < deadline
+            assert driver.poll() is None
+            time.sleep(0.05)
+        family = psutil.Process(driver.pid).children(recursive=True)
+        driver.kill()
+        driver.wait()
+        # Ray's two agents look for their raylet now and then, and go a minute or two later.
+        workers = [process for process in family if "Agent" not in process.name()]
+        assert len(workers) > 3
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        assert not alive
+        assert 2 <= len(list_shards(Storage(str(tmp_path / "out")))) < 6
+        run_data_job(numbers_job(tmp_path / "out", 12, pause_s=0.3))
+        run_data_job(numbers_job(tmp_path / "undisturbed", 12))
+        assert _bytes(tmp_path / "out") == _bytes(tmp_path / "undisturbed")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_estimate_counts_up_a_few_items_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.json"
+    faults.write_text('{"0": "refuse"}')
+    estimate = estimate_data_job(numbers_job(tmp_path / "out", 40, faults=faults, pause_s=0.2), limit=4)
+    assert (estimate.items, estimate.tried, dict(estimate.quarantined)) == (40, 4, {"bad_number": 1})
+    assert 0.2 <= estimate.work_s_per_item < 2.0
+    assert estimate.core_hours == pytest.approx(40 * estimate.work_s_per_item / 3600)
+    assert estimate.size_bytes_per_item > 1000
+    assert list((tmp_path / "out").rglob("*")) == []
+    assert run_data_job(numbers_job(tmp_path / "out", 2)).made_now == 2
+
+
+def test_other_work_in_the_same_folder_is_refused_by_name(tmp_path: Path) -> None:
+    out = Storage(str(tmp_path))
+    write_plan(out, make_plan("numbers", {"views": 2}, number_items(2), 2))
+    with pytest.raises(UserError, match="planned with views = 2, now it is 3"):
+        run_data_job(numbers_job(tmp_path, settings={"views": 3}))
+
+
+def test_a_folder_of_foreign_shards_and_one_without_room_are_refused_before_any_work(tmp_path: Path) -> None:
+    make_shard(Storage(str(tmp_path / "foreign")), _order(), Numbers())
+    with pytest.raises(UserError, match="without a plan"):
+        run_data_job(numbers_job(tmp_path / "foreign"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        run_data_job(numbers_job(tmp_path / "file" / "out"))
+
+
+def test_a_shard_of_another_plan_is_refused(tmp_path: Path) -> None:
+    out = Storage(str(tmp_path))
+    write_plan(out, make_plan("numbers", {"views": 2}, number_items(10), 2))
+    make_shard(out, ShardOrder(0, number_items(2), "another"), Numbers())
+    with pytest.raises(UserError, match="belongs to another plan"):
+        run_data_job(numbers_job(tmp_path))

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from tests.conftest import ROOT
+
+from fourreal.platform import video
+from fourreal.platform.errors import UserError
+from fourreal.platform.submit import ROOMS, entrypoint, runtime_env
+
+LOOPBACK = ("127.", "::1", "::ffff:127.")
+
+OPEN_SESSION = """
+import sys
+from fourreal.platform.runtime import ray_session
+with ray_session(1):
+    import ray
+    ray.get(ray.remote(lambda: 1).remote())
+    print("ready", ray.get_runtime_context().gcs_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[tuple[psutil.Process, str]]:
+    command = [sys.executable, "-c", OPEN_SESSION]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if line.startswith("ready"))
+    yield psutil.Process(process.pid), line.split()[1]
+    process.communicate("", timeout=60)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+class TestLocalSession:
+    def test_every_port_is_on_loopback(self, session: tuple[psutil.Process, str]) -> None:
+        listening = [
+            (process.name(), connection.laddr.ip)
+            for process in [session[0], *session[0].children(recursive=True)]
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert len(listening) > 3
+        assert [entry for entry in listening if not entry[1].startswith(LOOPBACK)] == []
+
+    def test_nobody_connects_without_the_token(self, session: tuple[psutil.Process, str]) -> None:
+        code = "import ray, sys; ray.init(address=sys.argv[1]); print('connected')"
+        stranger = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+        stranger |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # looks for the cluster on loopback, as we do
+        stranger |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+        for environment in (stranger, {**stranger, "RAY_AUTH_MODE": "disabled"}):
+            command = [sys.executable, "-c", code, session[1]]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+            assert "connected" not in done.stdout
+
+
+def _run(arguments: list[str], environment: dict[str, str], timeout_s: float = 200) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout_s, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    frames = np.random.default_rng(0).integers(0, 256, (12, 64, 96, 3), dtype=np.uint8)
+    (tmp_path / "videos").mkdir()
+    video.write_video(tmp_path / "videos" / "noise.mp4", frames, fps=10)
+    return tmp_path / "videos"
+
+
+def _bare_python(folder: Path) -> Path:
+    """A virtual environment with every package of this one but fourreal, whose installation is a `.pth` file."""
+    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], dict(os.environ))
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    (folder / "lib/python3.11/site-packages/others.pth").write_text(packages)
+    return folder / "bin"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["installed", "shipped"])
+@pytest.mark.timeout(420)
+def test_a_job_runs_by_ray_job_submit(how: str, tmp_path: Path, videos: Path) -> None:
+    """On a cluster with the package, and on one that has only what the job's working directory brings."""
+    bin_folder = Path(sys.executable).parent if how == "installed" else _bare_python(tmp_path / "bare")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))}
+    environment |= {"PATH": f"{bin_folder}:{environment['PATH']}", "PYTHONPATH": str(ROOT / "platform")}
+    here = {**environment, "RAY_AUTH_MODE": "token"}
+    start = [sys.executable, "-m", "fourreal.platform.cluster", "start", "--cpus", "2", "--port", "8299"]
+    cluster_python = {**environment, "PYTHONPATH": ""}
+    if how == "shipped":
+        importable = subprocess.run(
+            ["python", "-c", "import fourreal.platform"], env=cluster_python, capture_output=True
+        )
+        assert importable.returncode != 0, "the bare environment has fourreal: this test would prove nothing"
+        start[0] = str(bin_folder / "python")
+    job = ["python", "-m", "fourreal.datagen.synthesize", "--videos", str(videos), "--out", str(tmp_path / "out")]
+    job += ["--views", "2", "--times", "3", "--height", "24", "--width", "32", "--stride", "1"]
+    submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", "http://127.0.0.1:8299"]
+    if how == "shipped":
+        shipped = {"excludes": [".git", ".venv", "outputs"], "env_vars": {"PYTHONPATH": ":".join(ROOMS)}}
+        submit += ["--working-dir", str(ROOT), "--runtime-env-json", json.dumps(shipped)]
+    try:
+        _run(start, here if how == "shipped" else {**here, "PYTHONPATH": ""})
+        log = _run([*submit, "--", *job], here)
+        assert "synthesize: done" in log
+        inspect = [sys.executable, "-m", "fourreal.platform.inspection", str(tmp_path / "out"), "--json"]
+        document = json.loads(_run(inspect, here))
+        assert (document["grids"], document["quarantined"]) == (4, 0)
+    finally:
+        _run([sys.executable, "-m", "fourreal.platform.cluster", "stop", "--port", "8299"], here)
+
+
+def test_the_submitted_command_is_the_modules_own() -> None:
+    assert entrypoint(["render", "--out", "a b"]) == "python -m fourreal.datagen.render --out 'a b'"
+    for job in ([], ["rendr"]):
+        with pytest.raises(UserError, match="write the command"):
+            entrypoint(job)
+
+
+def test_source_is_shipped_without_its_environment_and_secrets_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    shipped = runtime_env("source", ROOT)
+    assert shipped["working_dir"] == str(ROOT)
+    assert ".venv" in shipped["excludes"]
+    assert shipped["env_vars"]["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
+    assert "hush" not in json.dumps(shipped)
+    with pytest.raises(UserError, match="no fourreal checkout"):
+        runtime_env("source", tmp_path)

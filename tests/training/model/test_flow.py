@@ -1,0 +1,178 @@
+"""Identities of the flow, the sampler and its seeds; and that the whole thing learns."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fourreal.training.model import FREEZE_TIME, Backbone, GridModel, ModelConfig
+from fourreal.training.model.flow import add_noise, sample_times, to_clean, to_velocity, velocity_loss
+from fourreal.training.model.sampling import (
+    border_given,
+    generate_grids,
+    sample_euler,
+    seeded_noise,
+    sequence_velocity,
+    time_schedule,
+)
+
+CONFIG = ModelConfig(height=8, width=8, patch_size=4, hidden_dim=32, depth=2, heads=2)
+VELOCITY = dataclasses.replace(CONFIG, prediction="velocity")
+
+
+def pair(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    clean, noise = (torch.randn(2, 2, 3, 3, 8, 8, generator=generator) for _ in range(2))
+    return clean, noise, border_given(2, 3).expand(2, -1, -1)
+
+
+def test_time_one_is_noise_and_time_zero_is_data() -> None:
+    clean, noise, given = pair()
+    nothing = torch.zeros_like(given)
+    assert torch.equal(add_noise(clean, noise, torch.ones(2), nothing), noise)
+    assert torch.equal(add_noise(clean, noise, torch.zeros(2), nothing), clean)
+    mixed = add_noise(clean, noise, torch.ones(2), given)
+    assert torch.equal(mixed[given], clean[given])
+    assert torch.equal(mixed[~given], noise[~given])
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_euler_with_the_exact_velocity_recovers_the_data(steps: int) -> None:
+    clean, noise, given = pair()
+    out = sample_euler(lambda z, s: noise - clean, noise, clean, given, time_schedule(steps))
+    torch.testing.assert_close(out, clean, atol=1e-5, rtol=1e-5)
+    assert torch.equal(out[given], clean[given])
+
+
+def test_clean_and_velocity_parametrisations_agree() -> None:
+    clean, noise, given = pair()
+    time = torch.tensor([0.3, 1.0])
+    noisy = add_noise(clean, noise, time, torch.zeros_like(given))
+    velocity = noise - clean
+    torch.testing.assert_close(to_velocity(clean, noisy, time, CONFIG), velocity, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(to_clean(velocity, noisy, time, VELOCITY), clean, atol=1e-5, rtol=1e-4)
+    guess = torch.randn_like(clean)
+    implied = to_velocity(guess, noisy, time, CONFIG)
+    losses = [
+        velocity_loss(guess, clean, noise, time, given, config=CONFIG),
+        velocity_loss(implied, clean, noise, time, given, config=VELOCITY),
+    ]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-3, atol=1e-4)
+
+
+def test_exact_prediction_has_no_loss_even_below_the_floor() -> None:
+    clean, noise, given = pair()
+    assert velocity_loss(clean, clean, noise, torch.tensor([0.0, 0.01]), given, config=CONFIG) == 0
+
+
+def test_given_frames_do_not_count_in_the_loss() -> None:
+    clean, noise, given = pair()
+    guess = torch.zeros_like(clean)
+    spoiled = torch.where(given[..., None, None, None], torch.full_like(guess, 9.0), guess)
+    time = torch.ones(2)
+    losses = [velocity_loss(g, clean, noise, time, given, config=VELOCITY) for g in (guess, spoiled)]
+    assert losses[0] == losses[1]
+    torch.testing.assert_close(losses[0], (noise - clean)[~given].square().mean())
+
+
+def test_a_quarter_of_the_times_is_pure_noise() -> None:
+    times = sample_times(4000, torch.Generator().manual_seed(0))
+    assert abs((times == 1).float().mean() - 0.25) < 0.03
+    others = times[times < 1]
+    assert abs(others.mean() - 0.5) < 0.03
+    assert (others >= 0).all()
+
+
+def trained_like(architecture: str = "soft") -> GridModel:
+    torch.manual_seed(0)
+    model = GridModel(CONFIG, architecture)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return model.eval()
+
+
+def test_sampling_keeps_given_frames_and_every_sample_has_its_own_seed() -> None:
+    model = trained_like()
+    clean = torch.rand(3, 2, 3, 3, 8, 8) * 2 - 1
+    given = border_given(2, 3).expand(3, -1, -1)
+    together = generate_grids(model, clean, given, 2, [5, 6, 7])
+    assert torch.equal(together[given], clean[given])
+    alone = generate_grids(model, clean[1:2], given[1:2], 2, [6])
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=1e-5)
+    assert torch.equal(seeded_noise([5, 6], (4,))[1], seeded_noise([6], (4,))[0])
+    other = generate_grids(model, clean[1:2], given[1:2], 2, [8])
+    assert not torch.allclose(alone, other)
+    with pytest.raises(ValueError, match="one seed per grid"):
+        generate_grids(model, clean, given, 2, [1])
+
+
+def test_unknown_frames_of_the_input_are_never_read() -> None:
+    model = trained_like()
+    clean = torch.rand(1, 2, 3, 3, 8, 8) * 2 - 1
+    given = border_given(2, 3)[None]
+    spoiled = clean.clone()
+    spoiled[~given] = float("nan")
+    assert torch.equal(generate_grids(model, clean, given, 2, [1]), generate_grids(model, spoiled, given, 2, [1]))
+
+
+def test_callback_and_schedule() -> None:
+    clean, noise, given = pair()
+    seen: list[int] = []
+    sample_euler(lambda z, s: z * 0, noise, clean, given, time_schedule(3), callback=lambda step, z: seen.append(step))
+    assert seen == [0, 1, 2]
+    assert time_schedule(2).tolist() == [1.0, 0.5, 0.0]
+    with pytest.raises(ValueError, match="at least 1"):
+        time_schedule(0)
+
+
+def moving_squares(frames: int) -> Tensor:
+    """[F, 3, 8, 8] in [-1, 1]: a bright square that moves one pixel a frame."""
+    out = np.full((frames, 3, 8, 8), -1, dtype=np.float32)
+    for index in range(frames):
+        out[index, :, 2:5, index : index + 3] = 1
+    return torch.from_numpy(out)
+
+
+def test_a_base_model_learns_one_sequence() -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(CONFIG, hidden_dim=64)  # wider than a patch of 48 numbers
+    model = Backbone(config)
+    clean = moving_squares(4)[None].expand(4, -1, -1, -1, -1)
+    given = torch.tensor([True, False, False, False]).expand(4, -1)
+    context = torch.full((4,), FREEZE_TIME)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(300):
+        noise = torch.randn(clean.shape, generator=generator)
+        time = sample_times(4, generator)
+        prediction = model(add_noise(clean, noise, time, given), time, given, context)
+        loss = velocity_loss(prediction, clean, noise, time, given, config=config)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-20:]) < 0.2 * np.mean(losses[:20])
+    velocity = sequence_velocity(model.eval(), given[:1], context[:1])
+    made = sample_euler(velocity, seeded_noise([3], clean.shape[1:]), clean[:1], given[:1], time_schedule(8))
+    assert (made - clean[:1]).abs().mean() < 0.25
+
+
+@pytest.mark.parametrize("architecture", ["soft", "hard"])
+def test_synchronization_alone_lowers_the_loss_on_one_grid(architecture: str) -> None:
+    model = trained_like(architecture)
+    grid = torch.stack([moving_squares(3).roll(view, dims=-2) for view in range(3)])[None]
+    given = border_given(3, 3)[None]
+    optimizer = torch.optim.AdamW(model.trainable_parameters("sync-only"), 3e-3)
+    time, noise = torch.ones(1), seeded_noise([0], grid.shape[1:])
+    losses = []
+    for _ in range(40):
+        prediction = model(add_noise(grid, noise, time, given), time, given)
+        loss = velocity_loss(prediction, grid, noise, time, given, config=CONFIG)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]

@@ -1,0 +1,173 @@
+"""Identity at start, roles of the axes, and what trains (METHOD section 4)."""
+
+import itertools
+
+import pytest
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Backbone, GridModel, ModelConfig
+from fourreal.training.model.sampling import border_given
+
+CONFIG = ModelConfig(height=8, width=12, patch_size=4, hidden_dim=32, depth=3, heads=2)
+
+
+def lively_backbone(seed: int = 0) -> Backbone:
+    """A backbone whose zero-initialised parts are not zero, so that equalities say something."""
+    torch.manual_seed(seed)
+    backbone = Backbone(CONFIG)
+    for parameter in backbone.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return backbone.eval()
+
+
+def grid_input(views: int, times: int, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    noisy = torch.randn(2, views, times, 3, CONFIG.height, CONFIG.width, generator=generator)
+    time = torch.rand(2, generator=generator)
+    given = border_given(views, times).expand(2, -1, -1)
+    return noisy, time, given
+
+
+def base_along_view(backbone: Backbone, noisy: Tensor, time: Tensor, given: Tensor) -> Tensor:
+    times = noisy.shape[2]
+    out = backbone(
+        rearrange(noisy, "b v t c h w -> (b t) v c h w"),
+        time.repeat_interleave(times),
+        rearrange(given, "b v t -> (b t) v"),
+        torch.full((2 * times,), FREEZE_TIME),
+    )
+    return rearrange(out, "(b t) v c h w -> b v t c h w", t=times)
+
+
+def base_along_time(backbone: Backbone, noisy: Tensor, time: Tensor, given: Tensor) -> Tensor:
+    views = noisy.shape[1]
+    out = backbone(
+        rearrange(noisy, "b v t c h w -> (b v) t c h w"),
+        time.repeat_interleave(views),
+        rearrange(given, "b v t -> (b v) t"),
+        torch.full((2 * views,), FIXED_VIEW),
+    )
+    return rearrange(out, "(b v) t c h w -> b v t c h w", v=views)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("views", "times"), [(3, 3), (2, 4), (4, 2)])
+def test_soft_streams_are_the_base_model_at_start(views: int, times: int) -> None:
+    backbone = lively_backbone()
+    noisy, time, given = grid_input(views, times)
+    model = GridModel(CONFIG, "soft", backbone)
+    view, along_time = model.stream_predictions(noisy, time, given)
+    assert torch.equal(view, base_along_view(backbone, noisy, time, given))
+    assert torch.equal(along_time, base_along_time(backbone, noisy, time, given))
+    assert not torch.allclose(view, along_time)
+    assert torch.equal(model(noisy, time, given), (view + along_time) / 2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("architecture", ["soft", "hard"])
+def test_an_axis_of_length_one_has_no_stream(architecture: str) -> None:
+    backbone = lively_backbone()
+    model = GridModel(CONFIG, architecture, backbone)
+    for parameter in model.syncs.parameters():
+        nn.init.normal_(parameter, std=0.2)  # trained synchronization must not matter either
+    noisy, time, given = grid_input(1, 4)
+    given = given.clone()
+    given[:, :, 2:] = False
+    assert torch.equal(model(noisy, time, given), base_along_time(backbone, noisy, time, given))
+    noisy, time, given = grid_input(4, 1)
+    assert torch.equal(model(noisy, time, given), base_along_view(backbone, noisy, time, given))
+
+
+@torch.no_grad()
+def test_hard_starts_as_the_mean_and_keeps_consensus() -> None:
+    model = GridModel(CONFIG, "hard", lively_backbone())
+    y_view, y_time, condition = torch.randn(2, 2, 3, 6, 32), torch.randn(2, 2, 3, 6, 32), torch.randn(2, 2, 3, 32)
+    view, along_time = model.syncs[0](y_view, y_time, condition)
+    torch.testing.assert_close(view, (y_view + y_time) / 2)
+    assert torch.equal(view, along_time)
+    same, _ = model.syncs[0](y_view, y_view, condition)
+    torch.testing.assert_close(same, y_view)
+
+
+@torch.no_grad()
+def test_synchronization_depends_on_diffusion_time_once_trained() -> None:
+    for architecture in ("soft", "hard"):
+        sync = GridModel(CONFIG, architecture, lively_backbone()).syncs[0]
+        for parameter in sync.parameters():
+            nn.init.normal_(parameter, std=0.2)
+        tokens = torch.randn(1, 2, 2, 6, 32)
+        first = sync(tokens, tokens, torch.zeros(1, 2, 2, 32))[0]
+        second = sync(tokens, tokens, torch.ones(1, 2, 2, 32))[0]
+        assert not torch.allclose(first, second)
+
+
+@torch.no_grad()
+def test_swapping_view_and_time_swaps_the_streams() -> None:
+    """The streams share their weights up to the context embedding, so transposing the grid swaps their roles."""
+    backbone = lively_backbone()
+    noisy, time, given = grid_input(2, 3)
+    model = GridModel(CONFIG, "soft", backbone)
+    view, along_time = model.stream_predictions(noisy, time, given)
+    backbone.context_embedding.weight.copy_(backbone.context_embedding.weight.flip(0))
+    swapped_view, swapped_time = model.stream_predictions(noisy.transpose(1, 2), time, given.transpose(1, 2))
+    torch.testing.assert_close(swapped_view.transpose(1, 2), along_time)
+    torch.testing.assert_close(swapped_time.transpose(1, 2), view)
+
+
+@pytest.mark.parametrize("architecture", ["soft", "hard"])
+def test_sync_only_leaves_the_backbone_without_gradients(architecture: str) -> None:
+    model = GridModel(CONFIG, architecture, lively_backbone())
+    trained = model.trainable_parameters("sync-only")
+    model(*grid_input(3, 3)).square().mean().backward()
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+    assert all(parameter.grad is not None for parameter in trained)
+    assert {id(p) for p in trained} == {id(p) for p in model.syncs.parameters()}
+    exchange = [p.grad.abs().sum() for name, p in model.syncs.named_parameters() if p.ndim == 2 and "modul" not in name]
+    assert all(total > 0 for total in exchange[:-1])
+    assert len(model.trainable_parameters("full")) == len(list(model.parameters()))
+
+
+@torch.no_grad()
+def test_every_unknown_frame_sees_both_given_videos_through_the_streams() -> None:
+    """With exchange, a change in x[0, t] or x[v, 0] reaches x[v, t]; without, each stream sees its own video only."""
+    noisy, time, given = grid_input(3, 3)
+    changed = noisy.clone()
+    changed[:, 0, 1:] += 1
+    soft = GridModel(CONFIG, "soft", lively_backbone())
+    before, after = (soft.stream_predictions(x, time, given) for x in (noisy, changed))
+    assert not torch.allclose(before[0][:, 1, 1], after[0][:, 1, 1])  # view stream, time 1: sees x[0, 1]
+    assert torch.equal(before[1][:, 1, 1], after[1][:, 1, 1])  # time stream, view 1: does not
+    for parameter in soft.syncs.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    before, after = (soft.stream_predictions(x, time, given) for x in (noisy, changed))
+    assert not torch.allclose(before[1][:, 1, 1], after[1][:, 1, 1])
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="choose one of"):
+        GridModel(CONFIG, "firm")
+    with pytest.raises(ValueError, match="choose one of"):
+        GridModel(CONFIG, "soft").trainable_parameters("some")
+
+
+def test_one_dial_grows_to_600_million() -> None:
+    counts = []
+    for size in ("nano", "tiny", "small", "base", "large"):
+        with torch.device("meta"):
+            counts.append(sum(p.numel() for p in Backbone(ModelConfig.of_size(size)).parameters()))
+    assert all(small < big for small, big in itertools.pairwise(counts))
+    assert counts[0] < 2e6
+    assert 5.5e8 < counts[-1] < 6.5e8
+
+
+def test_configuration_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match="height 30 is not a multiple of the patch size 4; use 28 or 32"):
+        ModelConfig(height=30)
+    with pytest.raises(ValueError, match="choose one of nano, tiny"):
+        ModelConfig.of_size("giant")
+    with pytest.raises(ValueError, match="heads"):
+        ModelConfig(hidden_dim=100, heads=3)
+    with pytest.raises(ValueError, match="resize them"):
+        lively_backbone().embed(torch.zeros(1, 2, 3, 8, 8), torch.zeros(1, 2, dtype=torch.bool))

@@ -1,0 +1,81 @@
+"""Export and load, and that the model package stands on its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fourreal.training.model import Backbone, GridModel, ModelConfig, load, read_description, save_pretrained
+
+CONFIG = ModelConfig(height=8, width=8, patch_size=4, hidden_dim=32, depth=2, heads=2, prediction="velocity")
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("model", [Backbone(CONFIG), GridModel(CONFIG, "soft"), GridModel(CONFIG, "hard")])
+def test_loading_gives_the_saved_model(tmp_path: Path, model: Backbone | GridModel) -> None:
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    save_pretrained(model, tmp_path, {"steps": 7})
+    loaded = load(tmp_path)
+    assert type(loaded) is type(model)
+    assert loaded.config == CONFIG
+    assert getattr(loaded, "architecture", None) == getattr(model, "architecture", None)
+    for (name, saved), (other, restored) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
+        assert name == other
+        assert torch.equal(saved, restored)
+    assert read_description(tmp_path)["training"] == {"steps": 7}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_wrong_kind_names_both_sides(tmp_path: Path) -> None:
+    save_pretrained(Backbone(CONFIG), tmp_path)
+    with pytest.raises(ValueError, match="holds a base model, a grid model is needed"):
+        load(tmp_path, kind="grid")
+
+
+def test_weights_that_do_not_fit_name_both_shapes(tmp_path: Path) -> None:
+    save_pretrained(Backbone(CONFIG), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["head_linear.weight"] = torch.zeros(3, 32)
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"describes \(48, 32\) for head_linear.weight .* holds \(3, 32\)"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"schema_version": 99}, "schema version 99"), ({"kind": "other"}, "kind 'other'")],
+)
+def test_unknown_descriptions_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    save_pretrained(Backbone(CONFIG), tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+
+
+def test_missing_and_broken_files_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no exported model"):
+        load(tmp_path)
+    save_pretrained(Backbone(CONFIG), tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="export the model again"):
+        load(tmp_path)
+
+
+def test_the_model_package_stands_on_its_own() -> None:
+    code = (
+        "import sys, fourreal.training.model as m; "
+        "m.generate_grids; loaded = {name.split('.')[0] for name in sys.modules}; "
+        "print(sorted(loaded & {'ray', 'deepspeed', 'bpy', 'mlflow', 'cv2', 'pyarrow'}), "
+        "[n for n in sys.modules if n.startswith('fourreal.platform')])"
+    )
+    path = str(REPOSITORY / "training")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[] []"

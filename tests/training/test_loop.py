@@ -1,0 +1,170 @@
+"""The loop without Ray: losses, resume to the bit, and the two engines beside each other."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fourreal.platform.errors import UserError
+from fourreal.training import checkpoints
+from fourreal.training.checkpoints import TrainState
+from fourreal.training.engine import Engine
+from fourreal.training.engine_torch import TorchEngine
+from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, learning_rate, train
+from fourreal.training.losses import LossRecord
+from fourreal.training.model import Backbone
+from fourreal.training.order import Worker
+from fourreal.training.settings import Config, StageSettings, stage_settings
+
+MakeFolder = Callable[..., str]
+
+CPU = torch.device("cpu")
+ALONE = Worker(0, 1)
+
+
+def settings_for(folder: str, **changes: object) -> StageSettings:
+    fields: dict[str, object] = {
+        "data": (folder,), "out": "unused", "stage": "base", "size": "nano", "height": 16, "width": 24,
+        "views": 3, "times": 3, "batch_size": 4, "workers": 1, "engine": "torch", "steps": 12, "checkpoint_every": 5,
+    }  # fmt: skip
+    return stage_settings(Config(**{**fields, **changes}), "base", "unused", None)  # type: ignore[arg-type]
+
+
+def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: Path | None) -> list[StepReport]:
+    """Train; save the first checkpoint into `saved`."""
+    noise = torch.Generator().manual_seed(3)
+    if restored:
+        start = checkpoints.restore(restored, engine, noise, ALONE)
+    else:
+        start = TrainState(0, batch_stream(settings, ALONE, None).position, LossRecord.for_steps(settings.steps))
+    reports: list[StepReport] = []
+
+    def on_checkpoint(state: TrainState) -> None:
+        if saved and not saved.exists():
+            saved.mkdir()
+            checkpoints.save(saved, engine, state, noise, ALONE, "run-1")
+
+    train(settings, engine, ALONE, noise, start, Hooks(lambda report, state: reports.append(report), on_checkpoint))
+    return reports
+
+
+def test_a_resumed_run_equals_an_undisturbed_one(make_folder: MakeFolder, tmp_path: Path) -> None:
+    settings = settings_for(make_folder("a"))
+    whole = TorchEngine(build_model(settings, None), CPU)
+    all_reports = run(settings, whole, None, tmp_path / "checkpoint")
+    again = TorchEngine(build_model(settings, None), CPU)
+    later = run(settings, again, tmp_path / "checkpoint", None)
+    assert [report.step for report in later] == list(range(6, 13))
+    assert [report.loss for report in later] == [report.loss for report in all_reports[5:]]
+    for name, tensor in whole.weights().items():
+        assert torch.equal(tensor, again.weights()[name]), name
+
+
+def test_the_loss_falls(make_folder: MakeFolder) -> None:
+    settings = settings_for(make_folder("a"), steps=60)
+    reports = run(settings, TorchEngine(build_model(settings, None), CPU), None, None)
+    losses = [report.loss for report in reports]
+    assert np.mean(losses[-15:]) < 0.5 * np.mean(losses[:15])
+    assert all(np.isfinite(report.gradient_norm) for report in reports)
+
+
+def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> None:
+    settings = settings_for(make_folder("a"))
+    engine, noise = TorchEngine(build_model(settings, None), CPU), torch.Generator().manual_seed(1)
+    state = TrainState(4, batch_stream(settings, ALONE, None).position, LossRecord(3, [1.0], [2.0]))
+    checkpoints.save(tmp_path, engine, state, noise, ALONE, "run-1")
+
+    def draw() -> tuple[float, ...]:
+        return (random.random(), np.random.rand(), float(torch.rand(())), float(torch.rand((), generator=noise)))
+
+    expected = draw()
+    draw()
+    assert checkpoints.restore(tmp_path, engine, noise, ALONE) == state
+    assert draw() == expected
+    with pytest.raises(UserError, match="made by 1 workers and 2 are running"):
+        checkpoints.restore(tmp_path, engine, noise, Worker(0, 2))
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    rates = [learning_rate(step, 1000, 1.0) for step in range(1000)]
+    assert rates[0] < 0.05
+    assert max(rates) == rates[49] == 1.0
+    assert rates[50:] == sorted(rates[50:], reverse=True)
+    assert 0 < rates[-1] < 0.02
+
+
+def test_loss_record_keeps_both_ends() -> None:
+    record = LossRecord(window=2)
+    for loss in (5.0, 4.0, 3.0, 2.0, 1.0):
+        record.add(loss)
+    assert (record.start, record.end) == (4.5, 1.5)
+    assert LossRecord.from_json(record.to_json()) == record
+
+
+@pytest.fixture(scope="module")
+def process_group() -> Iterator[None]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 2])
+def test_deepspeed_computes_what_torch_computes(
+    make_folder: MakeFolder, tmp_path: Path, process_group: None, monkeypatch: pytest.MonkeyPatch, stage: int
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "DS_ACCELERATOR": "cpu"}.items():
+        monkeypatch.setenv(name, value)
+    from fourreal.training.engine_deepspeed import DeepSpeedEngine
+
+    settings = settings_for(make_folder("a"))
+
+    def deepspeed() -> DeepSpeedEngine:
+        return DeepSpeedEngine(build_model(settings, None), CPU, stage, settings.shape.batch_size)  # type: ignore[arg-type]
+
+    plain, sharded = TorchEngine(build_model(settings, None), CPU), deepspeed()
+    expected = run(settings, plain, None, None)
+    reports = run(settings, sharded, None, tmp_path / "checkpoint")
+    for report, twin in zip(reports, expected, strict=True):
+        assert report.loss == pytest.approx(twin.loss, rel=1e-4)
+        assert report.gradient_norm == pytest.approx(twin.gradient_norm, rel=1e-3)
+    for name, tensor in plain.weights().items():
+        torch.testing.assert_close(sharded.weights()[name], tensor, atol=1e-4, rtol=1e-3)
+    resumed = deepspeed()
+    run(settings, resumed, tmp_path / "checkpoint", None)
+    for name, tensor in sharded.weights().items():
+        assert torch.equal(resumed.weights()[name], tensor), name
+
+
+def test_frozen_weights_have_no_optimizer_state(make_folder: MakeFolder) -> None:
+    model = Backbone(settings_for(make_folder("a")).model)
+    model.requires_grad_(False)
+    model.head_linear.requires_grad_(True)
+    engine = TorchEngine(model, CPU)
+    before = engine.weights()["patch_embedding.weight"].clone()
+    engine.backward(engine.model.head_linear(torch.ones(1, model.config.hidden_dim)).sum())
+    engine.step(0.1)
+    assert len(engine._optimizer.state) == 2
+    assert torch.equal(engine.weights()["patch_embedding.weight"], before)
+
+
+def test_the_loop_needs_no_ray() -> None:
+    code = "import sys, fourreal.training.loop; print([n for n in ('ray', 'deepspeed', 'mlflow') if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"

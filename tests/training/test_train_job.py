@@ -1,0 +1,127 @@
+"""The real job: Ray Train and DeepSpeed on two workers, killed and not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from squares import square_grid
+
+from fourreal.platform import tracking
+from fourreal.platform.codec import encode
+from fourreal.platform.errors import UserError
+from fourreal.platform.runtime import ray_session
+from fourreal.platform.shards import write_shard
+from fourreal.platform.storage import Storage
+from fourreal.training.model import GridModel, load, read_description
+from fourreal.training.settings import Config
+from fourreal.training.train import run
+
+CHECKPOINT_EVERY = 40
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with data in two folders, a Ray session and an MLflow store of their own."""
+    folder = tmp_path_factory.mktemp("train")
+    for name, count, start in (("data-a", 6, 0), ("data-b", 3, 50)):
+        grids = [square_grid(start + i, 3, 3, 16, 24) for i in range(count)]
+        write_shard(Storage(str(folder / name)), 0, [(grid.key, encode(grid)) for grid in grids])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with ray_session(2):
+            yield folder
+
+
+def base_config(folder: Path, out: str) -> Config:
+    return Config(
+        data=(str(folder / "data-a"), str(folder / "data-b")), out=str(folder / out), stage="base", size="nano",
+        height=16, width=24, views=3, times=3, steps=240, batch_size=4, checkpoint_every=CHECKPOINT_EVERY,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(workplace: Path) -> Path:
+    run(base_config(workplace, "undisturbed"))
+    return workplace / "undisturbed"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
+    result = json.loads((undisturbed / "result.json").read_text())
+    assert result["end_loss"] < 0.5 * result["start_loss"]
+    model = load(undisturbed / "model", "base")
+    assert model.config.height == 16
+    assert (undisturbed / "samples.png").stat().st_size > 500
+    assert "steps: 240" in (undisturbed / "config.yaml").read_text()
+    run_id = json.loads((undisturbed / "run.json").read_text())["mlflow_run_id"]
+    assert read_description(undisturbed / "model")["training"]["mlflow_run_id"] == run_id
+    client = tracking.client().MlflowClient()
+    metrics = client.get_run(run_id).data.metrics
+    assert {"loss", "gradient_norm", "samples_per_s", "data_wait_fraction", "learning_rate"} <= set(metrics)
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert [file.path for file in client.list_artifacts(run_id, "samples")] == ["samples/samples.png"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing_but_time(undisturbed: Path, workplace: Path) -> None:
+    """kill -9 in the middle: goes on from the last checkpoint, in the same MLflow run, to the same weights."""
+    config = base_config(workplace, "killed")
+    killed: list[int] = []
+
+    def kill_in_the_middle() -> None:
+        progress = workplace / "killed" / "progress.json"
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline:
+            note = json.loads(progress.read_text()) if progress.exists() else {"step": 0}
+            if note["step"] > CHECKPOINT_EVERY:
+                killed.append(note["step"])
+                os.kill(note["pid"], signal.SIGKILL)
+                return
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill_in_the_middle)
+    killer.start()
+    run(config)
+    killer.join()
+    assert killed, "the run was over before it could be killed"
+    assert killed[0] < config.steps
+    run_id = json.loads((workplace / "killed" / "run.json").read_text())["mlflow_run_id"]
+    restored = tracking.client().MlflowClient().get_metric_history(run_id, "restored_step")
+    assert len(restored) == 1
+    assert restored[0].value > killed[0] - CHECKPOINT_EVERY
+    weights = load_file(workplace / "killed" / "model" / "model.safetensors")
+    for name, tensor in load_file(undisturbed / "model" / "model.safetensors").items():
+        assert torch.equal(weights[name], tensor), name
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_grid_stage_trains_the_synchronization_alone(undisturbed: Path, workplace: Path) -> None:
+    config = Config(
+        data=(str(workplace / "data-a"),), out=str(workplace / "grid"), stage="grid", base=str(undisturbed / "model"),
+        views=3, times=3, steps=30, batch_size=2, zero_stage=3,
+    )  # fmt: skip
+    results = run(config)
+    model, base = load(workplace / "grid" / "model", "grid"), load(undisturbed / "model", "base")
+    assert isinstance(model, GridModel)
+    for name, tensor in base.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[name], tensor), name
+    assert all(parameter.abs().max() > 0 for parameter in model.syncs.parameters())
+    assert results["grid"].steps == 30
+    began = time.monotonic()
+    assert run(config) == results  # done already
+    assert time.monotonic() - began < 2
+    with pytest.raises(UserError, match="holds a run with other settings"):
+        run(Config(**{**vars(config), "lr": 1.0}))

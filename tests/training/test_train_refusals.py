@@ -1,0 +1,66 @@
+"""What `fourreal train` refuses, in one sentence, before any worker starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fourreal.training.model import Backbone, GridModel, ModelConfig, save_pretrained
+from fourreal.training.train import main
+
+MakeFolder = Callable[..., str]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+    assert main(list(flags)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_bad_input_is_one_sentence_before_any_worker_starts(
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = make_folder("good", shape=(3, 4, 16, 24))
+    out = str(tmp_path / "out")
+    common = ("--out", out, "--views", "3", "--times", "4")
+    assert "there is no grid in" in refused(capsys, *common, "--data", str(tmp_path / "nothing"))
+    assert "fewer than --views 8" in refused(capsys, "--data", good, "--out", out)
+    assert "not a multiple of the patch size 8" in refused(capsys, *common, "--data", good, "--height", "30")
+    assert "choose one of nano" in refused(capsys, *common, "--data", good, "--size", "giant")
+    assert "needs --base FOLDER" in refused(capsys, *common, "--data", good, "--stage", "grid")
+    missing = refused(capsys, *common, "--data", good, "--stage", "grid", "--base", str(tmp_path / "no"))
+    assert "is no exported model" in missing
+    assert "give one for each" in refused(capsys, *common, "--data", good, "--weights", "1", "2")
+    assert "on one worker, not on 2" in refused(capsys, *common, "--data", good, "--engine", "torch")
+    assert "nothing to synchronize" in refused(capsys, "--data", good, "--out", out, "--views", "1", "--times", "4")
+    assert "give at least 1" in refused(capsys, *common, "--data", good, "--steps", "0")
+    assert not Path(out).exists()
+
+
+def test_a_base_that_does_not_fit_names_both_sides(
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, config = make_folder("good"), ModelConfig(height=16, width=24, patch_size=8)
+    save_pretrained(GridModel(config, "soft"), tmp_path / "grid")
+    save_pretrained(Backbone(config), tmp_path / "base")
+    flags = (
+        "--data",
+        folder,
+        "--out",
+        str(tmp_path / "out"),
+        "--views",
+        "3",
+        "--times",
+        "4",
+        "--stage",
+        "grid",
+        "--base",
+    )
+    assert "holds a grid model where a base model is needed" in refused(capsys, *flags, str(tmp_path / "grid"))
+    message = refused(capsys, *flags, str(tmp_path / "base"), "--height", "32")
+    assert "has height 16, the grid stage is asked for 32" in message
+    message = refused(capsys, *flags, str(tmp_path / "base"), "--size", "small")
+    assert "leave --size out" in message

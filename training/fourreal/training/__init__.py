@@ -1,0 +1,1 @@
+"""The model of view-time grids and the jobs that fit it."""

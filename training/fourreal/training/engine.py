@@ -1,0 +1,46 @@
+"""What the training loop needs of an engine, and nothing more.
+
+There are two: `DeepSpeedEngine` for any number of workers, and `TorchEngine`, its plain twin on one device. On the
+CPU in fp32 both compute the same steps.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor, nn
+
+GRADIENT_CLIP = 1.0
+"""Largest global gradient norm of a step; longer gradients are scaled down to it."""
+
+BETAS = (0.9, 0.98)
+WEIGHT_DECAY = 0.01
+
+
+class Engine(Protocol):
+    """A model with its optimizer, on this worker's device."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The module to call in the forward pass."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Accumulate the gradients of a scalar loss."""
+
+    def step(self, learning_rate: float) -> float:
+        """Take one clipped optimizer step, clear the gradients, return their global norm before clipping."""
+
+    def save(self, folder: Path) -> None:
+        """Write this worker's part of weights and optimizer state. All workers call it."""
+
+    def load(self, folder: Path) -> None:
+        """Restore what `save` wrote for the same number of workers. All workers call it."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """The whole model's state dict on the CPU. All workers call it; complete on rank 0."""
+
+
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that train; frozen ones get no optimizer state."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -1,0 +1,89 @@
+"""The DeepSpeed engine: ZeRO stages 0 to 3 over the workers of the current process group."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fourreal.training.engine import BETAS, GRADIENT_CLIP, WEIGHT_DECAY, trained_parameters
+
+ZeroStage = Literal[0, 1, 2, 3]
+_TAG = "engine"
+
+
+class DeepSpeedEngine:
+    """A DeepSpeed engine around a torch AdamW (see `Engine`).
+
+    Weights stay in fp32; where the device computes in less, the loop says so with autocast.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device, zero_stage: ZeroStage, batch_size: int) -> None:
+        deepspeed = _import_without_compiling()
+        self._parameters = trained_parameters(model)
+        # A torch AdamW object: DeepSpeed's own would compile for minutes on first use.
+        optimizer = torch.optim.AdamW(self._parameters, betas=BETAS, weight_decay=WEIGHT_DECAY)
+        config = {
+            "train_micro_batch_size_per_gpu": batch_size,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": GRADIENT_CLIP,
+            "zero_optimization": {"stage": zero_stage},
+            "zero_allow_untested_optimizer": True,
+            "steps_per_print": 1 << 62,
+        }
+        self._zero_stage = zero_stage
+        self._engine: Any = deepspeed.initialize(
+            model=model.to(device), optimizer=optimizer, model_parameters=self._parameters, config=config
+        )[0]
+
+    @property
+    def model(self) -> nn.Module:
+        """See `Engine`."""
+        engine: nn.Module = self._engine
+        return engine
+
+    def backward(self, loss: Tensor) -> None:
+        """See `Engine`."""
+        self._engine.backward(loss)
+
+    def step(self, learning_rate: float) -> float:
+        """See `Engine`."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        if self._zero_stage == 0:  # the one stage that does not tell the norm; its gradients are whole here
+            norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+            self._engine.step()
+            return float(norm)
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm())
+
+    def save(self, folder: Path) -> None:
+        """See `Engine`."""
+        self._engine.save_checkpoint(str(folder), tag=_TAG)
+
+    def load(self, folder: Path) -> None:
+        """See `Engine`."""
+        self._engine.load_checkpoint(str(folder), tag=_TAG)
+
+    def weights(self) -> dict[str, Tensor]:
+        """See `Engine`."""
+        if self._zero_stage == 3:
+            # Despite its name it keeps fp32 weights in fp32.
+            state = self._engine._zero3_consolidated_16bit_state_dict() or {}
+        else:
+            state = self._engine.module.state_dict()
+        return {name: tensor.detach().cpu() for name, tensor in state.items()}
+
+
+def _import_without_compiling() -> Any:
+    import deepspeed
+    import deepspeed.ops
+
+    # On the CPU DeepSpeed compiles a shared-memory collective (about a minute) wherever it finds a compiler; gloo
+    # does. An empty table of compatible operators is its own way of saying that there is none.
+    deepspeed.ops.__compatible_ops__ = {}
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    return deepspeed

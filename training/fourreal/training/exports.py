@@ -1,0 +1,61 @@
+"""Exported models in a storage: like `fourreal.training.model.pretrained`, for folders that may be `s3://`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fourreal.platform.errors import UserError
+from fourreal.platform.storage import Storage
+from fourreal.training.model import Backbone, GridModel, load, read_description, save_pretrained
+from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE, Kind
+
+
+def export(model: Backbone | GridModel, storage: Storage, training: dict[str, Any]) -> None:
+    """Write the model; each of its files appears whole or not at all."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_pretrained(model, folder, training)
+        for name in (WEIGHTS_FILE, CONFIG_FILE):
+            storage.write(name, (Path(folder) / name).read_bytes())
+
+
+def load_base(uri: str) -> Backbone:
+    """The exported base model of a folder. UserError when there is none."""
+    with _local(uri, (WEIGHTS_FILE, CONFIG_FILE)) as folder:
+        try:
+            return load(folder, "base")
+        except ValueError as error:
+            raise UserError(str(error).replace(str(folder), uri)) from None
+
+
+def read_exported_description(uri: str, kind: Kind) -> dict[str, Any]:
+    """The `config.json` of an exported model. UserError when there is none, or of another kind."""
+    with _local(uri, (CONFIG_FILE,)) as folder:
+        try:
+            description = read_description(folder)
+        except ValueError as error:
+            raise UserError(str(error).replace(str(folder), uri)) from None
+    if description["kind"] != kind:
+        raise UserError(
+            f"{uri} holds a {description['kind']} model where a {kind} model is needed: name another folder"
+        )
+    if not Storage(uri).exists(WEIGHTS_FILE):
+        raise UserError(f"{uri} has no {WEIGHTS_FILE}: export the model again")
+    return description
+
+
+@contextmanager
+def _local(uri: str, names: tuple[str, ...]) -> Iterator[Path]:
+    """The named files of a storage in a local folder; those that are missing are left out."""
+    storage = Storage(uri)
+    if storage.is_local:
+        yield Path(storage.root)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            if storage.exists(name):
+                (Path(folder) / name).write_bytes(storage.read(name))
+        yield Path(folder)

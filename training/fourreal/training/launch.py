@@ -1,0 +1,158 @@
+"""The driver's side of a stage: its record beside the output, MLflow run, Ray Train, and the live line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fourreal.platform import tracking
+from fourreal.platform.errors import UserError
+from fourreal.platform.runtime import ray_session
+from fourreal.training.settings import StageSettings
+from fourreal.training.tracker import read_progress
+from fourreal.training.worker import RESULT_FILE, WorkerOrder, run_worker
+
+RUN_FILE = "run.json"
+CHECKPOINT_FOLDER = "checkpoints"
+EXPERIMENT = "training"
+_LINE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage ended."""
+
+    steps: int
+    start_loss: float
+    end_loss: float
+    samples_per_s: float
+    wall_s: float
+
+
+def run_stage(settings: StageSettings, session: ExitStack) -> tuple[StageResult, str]:
+    """Run a stage to its end, or go on with it, or find it done; returns its result and its MLflow run.
+
+    Ray is started on `session` when there is something to do, so that two stages share it.
+    Raises UserError when the output folder holds another run, or when the workers failed too often.
+    """
+    storage = settings.storage
+    record = json.loads(storage.read(RUN_FILE)) if storage.exists(RUN_FILE) else None
+    if record is None:
+        storage.check_writable()
+    else:
+        _check_same(settings, record["settings"])
+    if record is None or not storage.exists(RESULT_FILE):
+        run_id = record["mlflow_run_id"] if record else None
+        with tracking.run(EXPERIMENT, f"train {settings.stage}", settings.to_json(), run_id=run_id) as run_id:
+            _write_record(settings, run_id)
+            session.enter_context(ray_session(max(settings.workers, os.cpu_count() or 1)))
+            _fit(WorkerOrder(settings, run_id, tracking.tracking_uri()))
+    else:
+        run_id = record["mlflow_run_id"]
+        print(f"train {settings.stage}: nothing left to do")
+    return StageResult(**json.loads(storage.read(RESULT_FILE))), run_id
+
+
+def _check_same(settings: StageSettings, before: dict[str, Any]) -> None:
+    now = json.loads(json.dumps(settings.to_json()))
+    if changed := sorted(name for name in now if now[name] != before.get(name)):
+        name = changed[0]
+        raise UserError(
+            f"{settings.out} holds a run with other settings ({name} was {before.get(name)}, is now {now[name]}"
+            f"{', and more' if len(changed) > 1 else ''}): choose another --out, or delete that folder"
+        )
+
+
+def _write_record(settings: StageSettings, run_id: str) -> None:
+    document = {"settings": settings.to_json(), "mlflow_run_id": run_id}
+    settings.storage.write(RUN_FILE, json.dumps(document, indent=1).encode())
+
+
+def _fit(order: WorkerOrder) -> None:
+    import ray
+    from ray.train import (
+        CheckpointConfig,
+        FailureConfig,
+        LoggingConfig,
+        RunConfig,
+        ScalingConfig,
+        TrainingFailedError,
+    )
+    from ray.train.torch import TorchTrainer
+
+    settings = order.settings
+    resources = ray.cluster_resources()
+    use_gpu = resources.get("GPU", 0) >= settings.workers
+    if not use_gpu and resources.get("CPU", 0) < settings.workers:
+        raise UserError(f"the cluster has {resources.get('CPU', 0):.0f} cores: lower --workers {settings.workers}")
+    trainer = TorchTrainer(
+        run_worker,
+        train_loop_config={"order": order},
+        scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=use_gpu),
+        run_config=RunConfig(
+            name=CHECKPOINT_FOLDER,
+            storage_path=settings.storage.root if settings.storage.is_local else settings.out,
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    try:
+        with _live_line(settings):
+            trainer.fit()
+    except TrainingFailedError as error:
+        raise UserError(_reason(error)) from error
+    except ray.exceptions.RayError as error:  # Ray itself is gone
+        raise UserError(f"Ray stopped in the middle ({type(error).__name__}): run the same command to go on") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The sentence a worker raised for the user, or the last line of what it said."""
+    failures = getattr(error, "worker_failures", {}) or {}
+    for failure in failures.values():
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, UserError):
+                return str(cause)
+            cause = getattr(cause, "cause", None) or cause.__cause__
+    last = (str(next(iter(failures.values()), error)).strip().splitlines() or ["no reason given"])[-1]
+    return f"training failed on its workers ({last}): the log above says more; the same command goes on"
+
+
+@contextmanager
+def _live_line(settings: StageSettings) -> Iterator[None]:
+    """Print how the stage stands for as long as the block lasts."""
+    stop = threading.Event()
+
+    def show() -> None:
+        last_line, shown = 0.0, read_progress(settings.storage)
+        while not stop.wait(1.0):
+            note = read_progress(settings.storage)
+            now = time.monotonic()
+            if note is None or note == shown or (not sys.stdout.isatty() and now - last_line < _LINE_EVERY_S):
+                continue
+            last_line, shown = now, note
+            line = (
+                f"train {settings.stage}  {note.step}/{note.steps}  loss {note.loss:.4f}  "
+                f"{note.samples_per_s:.1f} samples/s  {note.left_s:.0f} s left"
+            )
+            print(
+                f"\r\033[K{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True
+            )
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        if sys.stdout.isatty():
+            print("\r\033[K", end="")

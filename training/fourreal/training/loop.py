@@ -1,0 +1,113 @@
+"""The training loop of one worker. It knows neither Ray nor MLflow: what to do with a step is the hooks' business."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from fourreal.training.checkpoints import TrainState
+from fourreal.training.data import Batch, BatchStream, DataPosition, Prefetcher
+from fourreal.training.engine import Engine
+from fourreal.training.model import Backbone, GridModel, ModelConfig
+from fourreal.training.model.flow import add_noise, sample_times, velocity_loss
+from fourreal.training.order import Worker
+from fourreal.training.settings import StageSettings
+
+_WARMUP_STEPS = 50
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step of one worker was like."""
+
+    step: int
+    """Steps done, this one included."""
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    wait_s: float
+    """Time spent waiting for data."""
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What happens after a step, and when it is time for a checkpoint. All workers call both at the same steps."""
+
+    on_step: Callable[[StepReport, TrainState], None]
+    on_checkpoint: Callable[[TrainState], None]
+
+
+def train(
+    settings: StageSettings, engine: Engine, worker: Worker, noise: torch.Generator, start: TrainState, hooks: Hooks
+) -> TrainState:
+    """Train from `start` to the last step; checkpoints fall on multiples of `checkpoint_every` and on the last step."""
+    device = next(engine.model.parameters()).device
+    stream = batch_stream(settings, worker, start.position)
+    losses, state = start.losses, start
+    batches = Prefetcher(stream)
+    try:
+        for step in range(start.step, settings.steps):
+            began = time.perf_counter()
+            batch, position = batches.next()
+            wait_s = time.perf_counter() - began
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss = batch_loss(engine.model, settings.model, batch, noise, device)
+            engine.backward(loss)
+            rate = learning_rate(step, settings.steps, settings.lr)
+            norm = engine.step(rate)
+            losses.add(loss.item())
+            state = TrainState(step + 1, position, losses)
+            wall_s = time.perf_counter() - began
+            hooks.on_step(StepReport(step + 1, loss.item(), norm, rate, wait_s, wall_s), state)
+            if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
+                hooks.on_checkpoint(state)
+    finally:
+        batches.close()
+    return state
+
+
+def batch_loss(
+    model: torch.nn.Module, config: ModelConfig, batch: Batch, noise: torch.Generator, device: torch.device
+) -> torch.Tensor:
+    """Velocity loss of a batch at random diffusion times; a scalar.
+
+    Times and noise are drawn on the CPU, so that every device sees the same ones.
+    """
+    time_ = sample_times(len(batch.frames), noise).to(device)
+    clean, given = batch.frames.to(device), batch.given.to(device)
+    eps = torch.randn(clean.shape, generator=noise).to(device)
+    inputs = (add_noise(clean, eps, time_, given), time_, given)
+    prediction = model(*inputs) if batch.context is None else model(*inputs, batch.context.to(device))
+    return velocity_loss(prediction.float(), clean, eps, time_, given, config=config)
+
+
+def learning_rate(step: int, steps: int, highest: float) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth."""
+    warmup = min(_WARMUP_STEPS, max(1, steps // 10))
+    if step < warmup:
+        return highest * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return highest * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def build_model(settings: StageSettings, base: Backbone | None) -> Backbone | GridModel:
+    """The stage's model at its start; equal on every worker. The grid stage starts from the exported base."""
+    torch.manual_seed(settings.seed)
+    if settings.stage == "base":
+        return Backbone(settings.model)
+    assert base is not None
+    model = GridModel(settings.model, settings.architecture, base)
+    model.trainable_parameters(settings.train)
+    return model.train()
+
+
+def batch_stream(settings: StageSettings, worker: Worker, position: DataPosition | None) -> BatchStream:
+    """The worker's batches from a position on."""
+    return BatchStream(
+        settings.folders, settings.weights, settings.shape, settings.seed, worker=worker, position=position
+    )

@@ -1,0 +1,96 @@
+"""Models on disk: `model.safetensors` and `config.json` in one folder. Never a pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fourreal.training.model.backbone import Backbone
+from fourreal.training.model.config import ModelConfig
+from fourreal.training.model.grid_model import GridModel
+
+SCHEMA_VERSION = 1
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+Kind = Literal["base", "grid"]
+
+
+def save_pretrained(model: Backbone | GridModel, folder: str | Path, training: dict[str, Any] | None = None) -> Path:
+    """Write the model to a folder (made if missing) and return it; `training` records how it was made."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    is_grid = isinstance(model, GridModel)
+    description: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "grid" if is_grid else "base",
+        "architecture": model.architecture if isinstance(model, GridModel) else None,
+        "model": dataclasses.asdict(model.config),
+        "training": training or {},
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+    (folder / CONFIG_FILE).write_text(json.dumps(description, indent=2) + "\n")
+    return folder
+
+
+@overload
+def load(folder: str | Path, kind: Literal["base"]) -> Backbone: ...
+@overload
+def load(folder: str | Path, kind: Literal["grid"]) -> GridModel: ...
+@overload
+def load(folder: str | Path, kind: None = None) -> Backbone | GridModel: ...
+
+
+def load(folder: str | Path, kind: Kind | None = None) -> Backbone | GridModel:
+    """The model of a folder, in evaluation mode on the CPU.
+
+    Raises ValueError in one sentence when the folder is no model, is of another kind than asked for, or when its
+    weights do not fit its configuration.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    found = description["kind"]
+    if kind is not None and found != kind:
+        raise ValueError(f"{folder} holds a {found} model, a {kind} model is needed; train or name one of kind {kind}")
+    config = ModelConfig.from_dict(description["model"])
+    model = Backbone(config) if found == "base" else GridModel(config, description["architecture"])
+    try:
+        weights = load_file(folder / WEIGHTS_FILE)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder / WEIGHTS_FILE} cannot be read ({error}); export the model again") from error
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | weights.keys()):
+        wanted = tuple(expected[name].shape) if name in expected else "nothing"
+        stored = tuple(weights[name].shape) if name in weights else "nothing"
+        if wanted != stored:
+            raise ValueError(
+                f"{folder}: {CONFIG_FILE} describes {wanted} for {name} and {WEIGHTS_FILE} holds {stored}; "
+                f"the two files are not from one export"
+            )
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """`config.json` of a model folder: schema_version, kind, architecture, model, training. ValueError if unusable."""
+    path = Path(folder) / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is no exported model (no {CONFIG_FILE} in it); name a folder that training exported"
+        )
+    try:
+        description: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}); export the model again") from error
+    version = description.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{path} has schema version {version}, this fourreal reads {SCHEMA_VERSION}; use its own")
+    if description.get("kind") not in ("base", "grid"):
+        raise ValueError(f"{path} names kind {description.get('kind')!r}, this fourreal knows base and grid")
+    return description
