@@ -70,7 +70,7 @@ def test_a_child_that_hangs_is_killed_and_the_next_asset_works(cube: str) -> Non
         with pytest.raises(WorkerFailure) as caught:
             worker.load(cube)
         assert caught.value.reason == "timeout"
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 30
         assert is_gone(child)
         worker.limits = Limits(timeout_s=60)
         assert worker.load(cube).clip == "slide"

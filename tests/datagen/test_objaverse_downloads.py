@@ -87,7 +87,7 @@ def test_a_file_that_never_comes_ends_in_a_reason_and_leaves_nothing(
     failure = failure_of(cache, hashlib.sha256(data).hexdigest())
     assert (failure.reason, failure.attempts) == (reason, times)
     assert mirror.asked[ADDRESS] == times
-    assert time.monotonic() - start < 5.0
+    assert time.monotonic() - start < 30.0
     assert not [path for path in cache.folder.rglob("*") if path.is_file()]
 
 

@@ -157,7 +157,7 @@ class TestOnRay:
         script = (
             "from pathlib import Path; from tests.platform.numbers_job import numbers_job; "
             "from fourreal.platform.datajob import run_data_job; "
-            f"run_data_job(numbers_job(Path({str(tmp_path)!r}) / 'out', 12, pause_s=0.3))"
+            f"run_data_job(numbers_job(Path({str(tmp_path)!r}) / 'out', 12, pause_s=1.5))"
         )
         driver = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
         deadline = time.monotonic() + 100
@@ -174,7 +174,7 @@ class TestOnRay:
         _, alive = psutil.wait_procs(workers, timeout=60)
         assert not alive
         assert 2 <= len(list_shards(Storage(str(tmp_path / "out")))) < 6
-        run_data_job(numbers_job(tmp_path / "out", 12, pause_s=0.3))
+        run_data_job(numbers_job(tmp_path / "out", 12))
         run_data_job(numbers_job(tmp_path / "undisturbed", 12))
         assert _bytes(tmp_path / "out") == _bytes(tmp_path / "undisturbed")
 
@@ -186,7 +186,7 @@ def test_an_estimate_counts_up_a_few_items_and_leaves_nothing_behind(tmp_path: P
     faults.write_text('{"0": "refuse"}')
     estimate = estimate_data_job(numbers_job(tmp_path / "out", 40, faults=faults, pause_s=0.2), limit=4)
     assert (estimate.items, estimate.tried, dict(estimate.quarantined)) == (40, 4, {"bad_number": 1})
-    assert 0.2 <= estimate.work_s_per_item < 2.0
+    assert 0.2 <= estimate.work_s_per_item < 20.0
     assert estimate.core_hours == pytest.approx(40 * estimate.work_s_per_item / 3600)
     assert estimate.size_bytes_per_item > 1000
     assert list((tmp_path / "out").rglob("*")) == []
