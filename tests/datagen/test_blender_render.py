@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.datagen.glb import Glb, moving_cube
 
-from fourreal.datagen.blender.background import BackgroundSettings, choose_background, outline_srgb
+from fourreal.datagen.blender.background import BackgroundSettings, choose_background, outline_of
 from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.framing import build_scene, normalised
 from fourreal.datagen.blender.lighting import LightSettings
@@ -139,7 +139,7 @@ def test_mask_and_depth_agree(worker: BlenderWorker, models: list[Path]) -> None
 def test_every_family_is_framed_lit_and_moving(worker: BlenderWorker, models: list[Path], family: int) -> None:
     scene = scene_of(worker, models[family], samples=4)
     pixels = worker.render(scene)
-    background = choose_background(outline_srgb(pixels), BackgroundSettings(), np.random.default_rng(0))
+    background = choose_background(outline_of(pixels, scene), BackgroundSettings(), np.random.default_rng(0))
     frames = pixels.over(background.image(scene)).astype(np.int16)
     border = np.ones((64, 96), bool)
     border[1:-1, 1:-1] = False

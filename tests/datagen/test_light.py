@@ -13,11 +13,17 @@ import pytest
 from tests.datagen.glb import CUBE, Glb
 from tests.datagen.test_scene import measurement_of, scene_of
 
-from fourreal.datagen.blender.background import BackgroundSettings, choose_background, contrast, outline_srgb
+from fourreal.datagen.blender.background import (
+    Background,
+    BackgroundSettings,
+    choose_background,
+    contrast,
+    outline_of,
+)
 from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings, draw_lights
-from fourreal.datagen.blender.pixels import RenderedPixels, linear_to_srgb
+from fourreal.datagen.blender.pixels import RenderedPixels, linear_to_srgb, srgb_to_linear
 from fourreal.datagen.blender.scene import Lights, Scene
 from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.platform.errors import UserError
@@ -57,30 +63,64 @@ def test_any_draws_all_kinds() -> None:
     }
 
 
+def disc(scene: Scene, grey: float, noise: float = 0.0) -> RenderedPixels:
+    """A disc of this sRGB grey in the middle of every view."""
+    H, W = scene.height, scene.width
+    y, x = np.mgrid[0:H, 0:W] + 0.5
+    inside = np.hypot(y - H / 2, x - W / 2) < 0.35 * H
+    srgb = np.clip(grey + noise * np.random.default_rng(0).normal(size=(len(scene.cameras), 1, H, W, 3)), 0.0, 1.0)
+    colour = np.concatenate([srgb_to_linear(srgb), np.ones((*srgb.shape[:-1], 1))], axis=-1) * inside[..., None]
+    depth = np.where(inside, 3.0, np.inf).astype(np.float32)
+    return RenderedPixels(colour.astype(np.float16), np.broadcast_to(depth, colour.shape[:-1]))
+
+
 @pytest.mark.parametrize("grey", [0.0, 0.2, 0.44, 0.46, 0.8, 1.0])
 @pytest.mark.parametrize("kind", ["any", "white", "coloured", "textured"])
-def test_the_background_stands_apart_from_the_asset(
+def test_the_background_stands_apart_from_the_asset_on_every_side(
     grey: float, kind: Literal["any", "white", "coloured", "textured"]
 ) -> None:
-    outline = np.clip(grey + np.random.default_rng(0).normal(size=(200, 3)) * 0.03, 0.0, 1.0)
-    for seed in range(20):
-        background = choose_background(outline, BackgroundSettings(kind=kind), np.random.default_rng(seed))
-        assert contrast(background, outline) >= 0.12
+    scene = scene_of(measurement_of(0), views=3, height=48, width=64)
+    asset = disc(scene, grey, 0.03)
+    nothing = replace(asset, colour=np.zeros_like(asset.colour))
+    inside = (asset.mask[0, 0] > 0).astype(np.uint8)
+    y, x = np.nonzero(inside - cv2.erode(inside, np.ones((3, 3), np.uint8)))
+    sides = (x < 24, x > 40, y < 16, y > 32)
+    for seed in range(8):
+        background = choose_background(
+            outline_of(asset, scene), BackgroundSettings(kind=kind), np.random.default_rng(seed)
+        )
+        image = background.image(scene)
+        apart = np.abs(asset.over(image)[:, 0].astype(int) - nothing.over(image)[:, 0])[:, y, x].max(axis=-1) / 255.0
+        assert np.percentile(apart, 25) >= 0.11
+        assert min(np.median(view[side]) for view in apart for side in sides) >= 0.1
         for colour in (background.down, background.up):
             assert 0.0 <= min(colour) <= max(colour) <= 1.0
-        assert bool(background.waves) <= (kind in ("textured", "any"))
+        assert (background.kind == "textured") == bool(background.waves) <= (kind in ("textured", "any"))
         if kind == "white":
-            assert (min(background.down) > 0.95) == (grey < 0.85)
+            assert (background.kind == "white") == (min(background.down) > 0.95) == (grey < 0.85)
+
+
+def test_an_asset_that_would_vanish_on_one_side_does_not_stand_apart() -> None:
+    """Left of the camera it is dark, right of it white; in the middle, and on average, it is grey."""
+    scene = scene_of(measurement_of(0), views=1)
+    to_the_right = scene.cameras[0].world_to_camera_matrix()[0, :3]
+    background = Background("textured", (0.3,) * 3, (1.0,) * 3, ((*(10.0 * to_the_right).tolist(), 0.0),))
+    assert contrast(background, outline_of(disc(scene, 1.0), scene)) < 0.06
+    assert contrast(background, outline_of(disc(scene, 0.3), scene)) < 0.02
+    assert contrast(background, outline_of(disc(scene, 0.0), scene)) > 0.25
 
 
 def test_without_an_outline_there_is_a_background_too() -> None:
-    assert choose_background(np.zeros((0, 3)), BackgroundSettings(), np.random.default_rng(0)).up
+    scene = scene_of(measurement_of(0))
+    empty = disc(scene, 1.0)
+    outline = outline_of(replace(empty, colour=np.zeros_like(empty.colour)), scene)
+    assert choose_background(outline, BackgroundSettings(), np.random.default_rng(0)).up
 
 
 @pytest.mark.parametrize("kind", ["coloured", "textured"])
 def test_the_background_hangs_on_direction_alone(kind: Literal["coloured", "textured"]) -> None:
     scene = scene_of(measurement_of(0), views=3)
-    outline = np.zeros((9, 3))
+    outline = outline_of(disc(scene, 0.0), scene)
     background = choose_background(outline, BackgroundSettings(kind=kind), np.random.default_rng(0))
     image = background.image(scene)
     assert image.shape == (3, 96, 160, 3)
@@ -156,5 +196,5 @@ def test_white_assets_keep_their_shape_and_have_no_speckles_at_four_samples(
             assert speckles.mean() < 0.006, kind  # at edges in a texture, a few of four samples decide
             assert (reference > 0.995).mean() < 0.05, f"{kind} washes it out"
             assert abs(seen.mean() - reference.mean()) < 0.02
-            background = choose_background(outline_srgb(pixels), BackgroundSettings(kind="white"), rng)
-            assert contrast(background, outline_srgb(pixels)) >= 0.12
+            background = choose_background(outline_of(pixels, scene), BackgroundSettings(kind="white"), rng)
+            assert contrast(background, outline_of(pixels, scene)) >= 0.12

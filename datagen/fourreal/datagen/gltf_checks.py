@@ -35,8 +35,11 @@ _IMPORTED_EXTENSIONS = frozenset(
 """`extensions_managed` of the importer in Blender 4.5."""
 
 
-def check_gltf(path: Path) -> None:
-    """Raise BadGltf for a file that must not be imported. Nothing outside the file's folder is read."""
+def check_gltf(path: Path) -> dict[str, Any]:
+    """Raise BadGltf for a file that must not be imported; returns the document of a sound one.
+
+    Nothing outside the file's folder is read.
+    """
     document, binary = split_gltf(read_file(path))
     try:
         _check_asset(document)
@@ -53,6 +56,7 @@ def check_gltf(path: Path) -> None:
         raise BadGltf("missing_file", f"a file that the asset points at cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, struct.error) as error:
         raise BadGltf("bad_json", f"the document is no glTF: {type(error).__name__}: {error}") from None
+    return document
 
 
 def _check_asset(document: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fourreal.datagen.assets import AssetSource, list_assets, open_assets
-from fourreal.datagen.blender.background import choose_background, outline_srgb
+from fourreal.datagen.blender.background import choose_background, outline_of
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.pixels import RenderedPixels
@@ -91,7 +91,7 @@ class Renderer:
             raise ItemFailure("filter", "nan_pixels", "the render holds values that are no numbers")
         statistics |= pixel_statistics(pixels)
         check(statistics, c.filters, times=c.times)
-        background = choose_background(outline_srgb(pixels), c.background, rng)
+        background = choose_background(outline_of(pixels, scene), c.background, rng)
         meta = GridMeta(
             key=item.key,
             source_uri=item.source,

@@ -19,6 +19,7 @@ import numpy as np
 import bmesh  # exists only once bpy is imported
 
 from fourreal.datagen.blender.failure import WorkerFailure, as_reason
+from fourreal.datagen.blender.inside.materials import correct_materials
 from fourreal.datagen.blender.repair import redundant_triangles
 from fourreal.datagen.blender.scene import Clip
 from fourreal.datagen.gltf_checks import check_gltf
@@ -53,7 +54,7 @@ def import_asset(path: str, clip: str | None) -> ImportedAsset:
     Raises WorkerFailure: those of `check_gltf`, import_error, no_meshes, no_animation, unknown_clip.
     """
     try:
-        check_gltf(Path(path))
+        document = check_gltf(Path(path))
     except BadGltf as error:
         print(f"refused: {error}", flush=True)
         raise WorkerFailure("load", as_reason(error.reason), str(error)) from None
@@ -78,6 +79,7 @@ def import_asset(path: str, clip: str | None) -> ImportedAsset:
         raise WorkerFailure("load", "unknown_clip", f"no clip {clip!r}; the file has {', '.join(animations)}")
     chosen = next(iter(animations)) if clip is None else clip
     _play(animations, chosen)
+    correct_materials(document)
     for mesh in bpy.data.meshes:
         _repair(mesh)
     clips = tuple(Clip(name, a.first / FPS, (a.last - a.first) / FPS) for name, a in animations.items())
