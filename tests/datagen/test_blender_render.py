@@ -176,6 +176,24 @@ def test_a_frame_does_not_hang_on_the_frames_around_it(worker: BlenderWorker, mo
     assert not np.array_equal(still.colour[:, 0], still.colour[:, 1]), "noise sticks to the screen over time"
 
 
+@pytest.mark.parametrize("family", range(3))
+def test_only_the_part_of_a_frame_with_the_asset_is_rendered_and_it_is_the_same(
+    worker: BlenderWorker, models: list[Path], family: int
+) -> None:
+    scene = scene_of(worker, models[family], views=2)
+    near = scene.cameras[1].world_to_camera_matrix()
+    near[2, 3] *= 0.4  # so near that the asset reaches the edges of the frame: all of it is rendered, in both views
+    with_near = replace(
+        scene, cameras=(scene.cameras[0], Camera.from_matrices(scene.cameras[1].intrinsics_matrix(), near))
+    )
+    whole = worker.render(with_near)
+    seen = (whole.colour[1, ..., 3] > 0.0).any(axis=0)
+    assert seen.any(axis=1).mean() > 0.9 or seen.any(axis=0).mean() > 0.9
+    part = worker.render(scene)
+    assert np.array_equal(part.colour[0], whole.colour[0])
+    assert np.array_equal(part.depth[0], whole.depth[0])
+
+
 @pytest.mark.parametrize("views", [1, 3])
 def test_pixels_through_files_are_the_pixels_out_of_memory(
     worker: BlenderWorker, models: list[Path], views: int

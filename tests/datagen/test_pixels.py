@@ -41,6 +41,19 @@ def test_compositing_is_premultiplied_and_linear() -> None:
     assert (pixels_of([7.0, 7.0, 7.0, 1.0]).over(white) == 255).all()
 
 
+@pytest.mark.parametrize("part", [np.s_[0:0, 0:0], np.s_[5:9, 3:4], np.s_[0:20, 0:30], np.s_[19:20, 28:30]])
+def test_only_the_part_that_is_not_empty_matters(part: tuple[slice, slice]) -> None:
+    rng = np.random.default_rng(0)
+    colour = np.zeros((2, 3, 20, 30, 4), np.float16)
+    colour[:, :, *part] = rng.uniform(0.0, 1.2, colour[:, :, *part].shape)
+    pixels = RenderedPixels(colour, np.ones(colour.shape[:-1], np.float32))
+    background = rng.uniform(size=(2, 20, 30, 3)).astype(np.float32)
+    alpha = np.clip(colour[..., 3:].astype(np.float32), 0.0, 1.0)
+    whole = colour[..., :3].astype(np.float32) + (1.0 - alpha) * background[:, None]
+    assert np.array_equal(pixels.over(background), np.rint(255.0 * linear_to_srgb(whole)).astype(np.uint8))
+    assert np.array_equal(pixels.mask, np.rint(255.0 * alpha[..., 0]).astype(np.uint8))
+
+
 def test_a_block_is_seen_by_whoever_has_its_descriptor() -> None:
     layout = PixelLayout(2, 3, 4, 5)
     with SharedBlock(layout.size_bytes) as block:

@@ -87,7 +87,7 @@ class Renderer:
         statistics = geometry_statistics(scene, measurement)
         check(statistics, c.filters, times=c.times)
         pixels = self.worker.render(scene)
-        if not np.isfinite(pixels.colour).all():
+        if not np.isfinite(pixels.colour[:, :, *pixels.window]).all():
             raise ItemFailure("filter", "nan_pixels", "the render holds values that are no numbers")
         statistics |= pixel_statistics(pixels)
         check(statistics, c.filters, times=c.times)

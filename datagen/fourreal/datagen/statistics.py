@@ -62,7 +62,7 @@ def pixel_statistics(pixels: RenderedPixels) -> dict[str, float]:
     covers (relative to its mean) is, on average, from the mean of the times before and after. `colour_spread` is the
     standard deviation of its colour (sRGB, 0 to 1), noise smoothed away.
     """
-    alpha = np.clip(pixels.colour[..., 3].astype(np.float32), 0.0, 1.0)
+    alpha = pixels.alpha
     seen = alpha > _SEEN
     area = alpha.mean(axis=(2, 3), dtype=np.float64)
     edges = (seen[:, :, 0], seen[:, :, -1], seen[:, :, :, 0], seen[:, :, :, -1])
@@ -98,10 +98,11 @@ def _colours(pixels: RenderedPixels, seen: npt.NDArray[np.bool_]) -> tuple[npt.N
     count, total, squares = 0, np.zeros(3), np.zeros(3)
     for v in range(V):
         for t in range(T):
-            smooth = cv2.blur(np.nan_to_num(pixels.colour[v, t].astype(np.float32)), (5, 5))
-            where = seen[v, t]
+            smooth = cv2.blur(np.nan_to_num(pixels.colour[v, t][pixels.window].astype(np.float32)), (5, 5))
+            where = seen[v, t][pixels.window]
             if where.any():
-                colour = linear_to_srgb(smooth[where][:, :3] / np.maximum(smooth[where][:, 3:], 1e-6))
+                inside = smooth[where]
+                colour = linear_to_srgb(inside[:, :3] / np.maximum(inside[:, 3:], 1e-6))
                 luma[v, t] = (colour @ _LUMA).mean()
                 count += len(colour)
                 total += colour.sum(axis=0, dtype=np.float64)

@@ -82,14 +82,15 @@ class Outline:
 def outline_of(pixels: RenderedPixels, scene: Scene) -> Outline:
     """Find it in a render of the scene."""
     colours, directions, sides = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros(0, np.int64)]
+    corner = [part.start + 0.5 for part in reversed(pixels.window)]
     for v, camera in enumerate(scene.cameras):
-        for frame in pixels.colour[v]:
+        for frame in pixels.colour[v][:, *pixels.window]:
             seen = (frame[..., 3] > 0.9).astype(np.uint8)
             y, x = np.nonzero((seen > 0) & (cv2.erode(seen, np.ones((3, 3), np.uint8)) == 0))
             if len(y):
                 edge = frame[y, x].astype(np.float32)
                 colours.append(linear_to_srgb(edge[:, :3] / np.maximum(edge[:, 3:], 1e-6)).astype(np.float64))
-                directions.append(_directions(camera, np.stack([x, y], axis=-1) + 0.5))
+                directions.append(_directions(camera, np.stack([x, y], axis=-1) + corner))
                 turn = np.arctan2(y - y.mean(), x - x.mean()) / (0.5 * np.pi)
                 sides.append(4 * v + np.rint(turn).astype(np.int64) % 4)
     return Outline(np.concatenate(colours), np.concatenate(directions), np.concatenate(sides))

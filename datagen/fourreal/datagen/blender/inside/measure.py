@@ -25,7 +25,7 @@ def measure(times_s: list[float]) -> dict[str, Any]:
     hull, points = [], []
     for time_s in times_s:
         go_to(time_s)
-        vertices = _vertices()
+        vertices = vertices_now()
         if not np.isfinite(vertices).all():
             raise WorkerFailure("measure", "nan_geometry", f"vertices are not finite at {time_s:.3f} s")
         hull.append(vertices[np.argmax(vertices @ directions.T, axis=0)])
@@ -43,8 +43,8 @@ def go_to(time_s: float) -> None:
     bpy.context.scene.frame_set(whole, subframe=frame - whole)
 
 
-def _vertices() -> npt.NDArray[np.float64]:
-    """All vertices that will be rendered, in the world: float64 `[N, 3]`."""
+def vertices_now() -> npt.NDArray[np.float64]:
+    """All vertices that will be rendered, in the world, at the present time: float64 `[N, 3]`."""
     found = []
     for instance in bpy.context.evaluated_depsgraph_get().object_instances:
         if instance.object.type != "MESH" or instance.object.hide_render:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mathutils import Matrix, Vector
 
 from fourreal.datagen.blender.inside.capture import MemoryCapture, render_through_exr
+from fourreal.datagen.blender.inside.crop import crop_to_asset
 from fourreal.datagen.blender.inside.measure import go_to
 from fourreal.datagen.blender.scene import Camera, Lights, Normalisation, Scene
 
@@ -24,6 +25,8 @@ _HALF_FLOAT_MAX = 65504.0
 def render_scene(scene: Scene, pixel_path: str, colour: npt.NDArray[np.float16], depth: npt.NDArray[np.float32]) -> str:
     """Render the open asset into `colour` `[V, T, H, W, 4]` and `depth` `[V, T, H, W]` (see RenderedPixels).
 
+    Colour must hold zeros: the empty part of a frame is not rendered.
+
     `pixel_path` is "memory", which leans on internals of Cycles, or "exr", through files. Returns the one that was
     used: memory falls back to exr when a Blender gives no pixels that way.
     """
@@ -31,18 +34,20 @@ def render_scene(scene: Scene, pixel_path: str, colour: npt.NDArray[np.float16],
     views = [_add_camera(v, camera, scene) for v, camera in enumerate(scene.cameras)]
     _add_lights(scene.lights)
     _configure(scene)
+    depth.fill(np.inf)
     with tempfile.TemporaryDirectory() as folder, MemoryCapture() as capture:
         for t, time_s in enumerate(scene.times_s):
             bpy.context.scene.cycles.seed = (scene.seed + t) % 2**31
             bpy.context.scene.update_tag()  # or persistent data goes on with the seed of the first time
             go_to(time_s)
+            lines, columns = crop_to_asset(scene)
             passes = capture.render(views) if pixel_path == "memory" else None
             if passes is None:
                 pixel_path = "exr"
                 passes = render_through_exr(views, Path(folder))
             for v, view in enumerate(views):
-                colour[v, t] = np.clip(passes[view].colour, 0.0, _HALF_FLOAT_MAX)
-                depth[v, t] = np.where(passes[view].depth < _NO_HIT_DEPTH, passes[view].depth, np.inf)
+                colour[v, t, lines, columns] = np.clip(passes[view].colour, 0.0, _HALF_FLOAT_MAX)
+                depth[v, t, lines, columns] = np.where(passes[view].depth < _NO_HIT_DEPTH, passes[view].depth, np.inf)
     return pixel_path
 
 
