@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fourreal.datagen.clips import ClipReader, crop_bars, list_clips
 from fourreal.datagen.synthesize import Config, Synthesizer, main, run
+from fourreal.datagen.videos.scan import list_windows
 from fourreal.platform import video
-from fourreal.platform.datajob import Item, ItemFailure, list_quarantine
+from fourreal.platform.datajob import list_quarantine
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import read_grids
 from fourreal.platform.storage import Storage
@@ -34,55 +34,9 @@ def videos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_clips_do_not_overlap_and_span_the_file(videos: Path) -> None:
-    items = list(list_clips(Storage(str(videos)), times=4, stride=2, most_per_video=3))
-    starts: dict[str, list[int]] = {}
-    for item in items:
-        starts.setdefault(str(item.spec["name"]), []).append(int(item.spec["start_frame"]))
-    assert starts == {"one.mp4": [0, 16, 33], "deep/two.MP4": [0], "text.mp4": [0]}
-
-
-def test_a_file_is_decoded_once_for_all_its_clips(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded = []
-    real = video.read_frames
-
-    def counting(source: video.Source) -> object:
-        for frame in real(source):
-            decoded.append(1)
-            yield frame
-
-    monkeypatch.setattr("fourreal.datagen.clips.read_frames", counting)
-    reader = ClipReader(Storage(str(videos)))
-    items = [i for i in list_clips(Storage(str(videos)), 4, 2, 3) if i.spec["name"] == "one.mp4"]
-    clips = [reader.read(item, 4, 2) for item in items]
-    assert len(decoded) == 40
-    alone = ClipReader(Storage(str(videos))).read(items[1], 4, 2)
-    assert np.array_equal(clips[1], alone)
-    assert np.array_equal(reader.read(items[0], 4, 2), clips[0])  # backwards opens the file again
-
-
-def test_a_clip_longer_than_its_file_is_refused_with_both_numbers(videos: Path) -> None:
-    reader = ClipReader(Storage(str(videos)))
-    (item,) = [i for i in list_clips(Storage(str(videos)), 8, 2, 3) if i.spec["name"] == "deep/two.MP4"]
-    with pytest.raises(ItemFailure, match="10 frames, not 15") as failure:
-        reader.read(item, 8, 2)
-    assert failure.value.reason == "too_short"
-
-
-def test_letterbox_bars_are_cut_off_and_dark_scenes_are_not() -> None:
-    clip = np.full((2, 100, 160, 3), 90, np.uint8)
-    clip[:, :12] = clip[:, -10:] = 8
-    assert crop_bars(clip).shape == (2, 74, 160, 3)
-    assert np.all(crop_bars(clip) == 90)
-    assert crop_bars(np.zeros((2, 20, 30, 3), np.uint8)).shape == (2, 20, 30, 3)
-    night = np.zeros((1, 100, 160, 3), np.uint8)
-    night[:, 70:80, 100:110] = 200
-    assert crop_bars(night).shape[1:3] != (10, 10)
-
-
 def test_a_grid_follows_from_the_item_and_the_settings_alone(videos: Path) -> None:
     config = Config(videos=str(videos), out="unused", views=3, times=4, height=32, width=48)
-    items = [i for i in list_clips(Storage(str(videos)), 4, 2, 3) if i.spec["name"] == "one.mp4"]
+    items = [i for i in list_windows(str(videos), config.timing, 3) if i.spec["name"] == "one.mp4"]
     used, fresh = Synthesizer(config), Synthesizer(config)
     used.process(items[0])
     one, two = used.process(items[1]), fresh.process(items[1])
@@ -107,6 +61,7 @@ def test_impossible_settings_are_refused(options: dict[str, float], message: str
 
 
 def test_a_folder_without_videos_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "none").mkdir()
     assert main(["--videos", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
     assert "there is no video in" in capsys.readouterr().err
     assert not (tmp_path / "out" / "plan.parquet").exists()
@@ -132,6 +87,6 @@ def test_the_job_makes_grids_of_good_files_and_quarantines_bad_ones(videos: Path
 def test_real_videos_become_grids(shared_data: Path) -> None:
     config = Config(videos=str(shared_data / "video"), out="unused", clips_per_video=2)
     synthesizer = Synthesizer(config)
-    for item in list_clips(Storage(config.videos), config.times, config.stride, 2):
-        grid = synthesizer.process(Item(item.key, item.source, item.spec))
+    for item in list_windows(config.videos, config.timing, 2):
+        grid = synthesizer.process(item)
         assert grid.frames.shape == (8, 8, 96, 160, 3)

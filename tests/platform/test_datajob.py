@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -43,6 +44,15 @@ def test_a_plan_survives_its_file_and_never_depends_on_anything_but_the_work(out
     assert again.shard_count == 3
     assert make_plan("job", {"a": 2}, number_items(7), 3).fingerprint != plan.fingerprint
     assert make_plan("job", {"a": 1}, number_items(6), 3).fingerprint != plan.fingerprint
+
+
+def test_groups_share_a_shard_where_they_fit() -> None:
+    groups = ["a", "a", "b", "b", "b", "", "", "c", "c", "c", "c", "c", "c"]
+    items = [replace(item, group=group) for item, group in zip(number_items(13), groups, strict=True)]
+    plan = make_plan("job", {}, items, 4)
+    sizes = [len(plan.items_of(shard)) for shard in range(plan.shard_count)]
+    assert sizes == [2, 4, 1, 4, 2]  # the last group fits nowhere
+    assert [i.key for shard in range(5) for i in plan.items_of(shard)] == [i.key for i in items]
 
 
 def test_a_plan_refuses_nothing_and_doubles() -> None:

@@ -1,4 +1,4 @@
-"""`fourreal synthesize`: pseudo-4D grids from a folder of ordinary videos.
+"""`fourreal synthesize`: pseudo-4D grids from ordinary videos.
 
 fourreal synthesize --videos my_videos --out outputs/synthesized --views 8 --times 8 --height 96 --width 160
 """
@@ -12,11 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from fourreal.datagen.clips import ClipReader, crop_bars, list_clips
 from fourreal.datagen.grid_job import GridJobConfig, run_or_estimate
 from fourreal.datagen.seeds import item_rng
 from fourreal.datagen.statistics_page import write_statistics_page
 from fourreal.datagen.synthesis import Frames, plan_warp, synthesize
+from fourreal.datagen.videos.reader import ClipReader
+from fourreal.datagen.videos.scan import list_windows
+from fourreal.datagen.videos.timing import Timing
 from fourreal.datagen.view_paths import FAMILIES
 from fourreal.platform.config import command
 from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, run_data_job
@@ -30,22 +32,38 @@ class Config(GridJobConfig):
     """Turn ordinary videos into pseudo-4D grids: every view is the same clip under its own 2D transform."""
 
     videos: str
-    """Folder of videos (searched to any depth), local or s3://."""
+    """Folder or s3:// prefix (searched to any depth for videos and WebDataset .tar), one file, or a list (.txt)."""
     stride: int = 2
-    """Frames of the video from one time to the next."""
+    """Frames of the video from one time to the next, at its average rate; frames are chosen by when they are shown."""
+    fps: float | None = None
+    """Times a second of a grid, instead of --stride."""
     clips_per_video: int = 8
-    """At most this many clips of one file, spread over its whole length."""
+    """At most this many clips of one file, one from each of as many parts of equal length."""
+    clip_limit_s: float = 120.0
+    """A clip that takes longer to read goes to quarantine."""
+    items_per_shard: int = 8
+    """Grids in a shard; clips of one file share one where they fit, so that it is decoded once."""
     family: Literal["affine", "homography", "mixed"] = "mixed"
     """Kind of the path over views; mixed draws one of the others for each grid."""
     magnitude: float = 1.0
     """Scales the path: at 1 the last view is up to 15 percent moved, 15 degrees orbited or 20 percent zoomed."""
 
+    NOT_DECIDING_BYTES = GridJobConfig.NOT_DECIDING_BYTES | {"clip_limit_s"}
     AT_LEAST_ONE = (*GridJobConfig.AT_LEAST_ONE, "stride", "clips_per_video")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0.0 <= self.magnitude <= 2.0:
             raise UserError(f"--magnitude must be between 0 and 2, not {self.magnitude}")
+        if self.fps is not None and not 0.0 < self.fps <= 1000.0:
+            raise UserError(f"--fps must be between 0 and 1000, not {self.fps}")
+        if self.clip_limit_s <= 0.0:
+            raise UserError(f"--clip-limit-s must be more than 0, not {self.clip_limit_s}")
+
+    @property
+    def timing(self) -> Timing:
+        """When the frames of a clip are."""
+        return Timing(self.times, self.stride, self.fps)
 
 
 class Synthesizer:
@@ -53,29 +71,30 @@ class Synthesizer:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.reader = ClipReader(Storage(config.videos))
+        self.reader = ClipReader(config.timing, limit_s=config.clip_limit_s)
 
     def process(self, item: Item) -> Grid:
         """See `Processor`."""
         c = self.config
-        clip = crop_bars(self.reader.read(item, c.times, c.stride))
+        clip = self.reader.read(item)
         rng = item_rng(c.seed, item.key)
         family = str(rng.choice(sorted(FAMILIES))) if c.family == "mixed" else c.family
         path = FAMILIES[family](c.views, rng, c.magnitude)
         try:
-            warp = plan_warp(path, (clip.shape[2], clip.shape[1]), c.height, c.width, rng)
+            warp = plan_warp(path, clip.size, c.height, c.width, rng)
         except ValueError as error:
             raise ItemFailure("warp", "too_small", str(error)) from None
-        frames = synthesize(clip, warp, c.height, c.width)
+        frames = synthesize(clip.images(*warp.shrunk_size), warp, c.height, c.width)
         meta = GridMeta(
             key=item.key,
             source_uri=item.source,
             source_sha256=str(item.spec["sha256"]),
-            fps=self.reader.info.fps / c.stride,
+            caption=str(item.spec["caption"]),
+            fps=clip.fps,
             seed=c.seed,
-            settings={name: getattr(c, name) for name in ("stride", "magnitude")},
+            settings={name: getattr(c, name) for name in ("stride", "fps", "magnitude")},
             motion={"mean_change_grey_levels": _mean_change(frames[0])},
-            provenance={"job": "synthesize", "family": family, "start_frame": item.spec["start_frame"]},
+            provenance={"job": "synthesize", "family": family, "start_s": round(clip.times_s[0], 6)},
         )
         homographies = np.repeat(warp.homographies[:, None], c.times, axis=1)
         return Grid(frames=frames, meta=meta, homographies=homographies)
@@ -94,10 +113,9 @@ def _mean_change(frames: Frames) -> float:
 
 def data_job(config: Config) -> DataJob:
     """The job that this configuration asks for."""
-    folder = Storage(config.videos)
     return config.data_job(
         "synthesize",
-        list_items=lambda: list_clips(folder, config.times, config.stride, config.clips_per_video),
+        list_items=lambda: list_windows(config.videos, config.timing, config.clips_per_video),
         make_processor=functools.partial(Synthesizer, config),
     )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +20,9 @@ Frame = npt.NDArray[np.uint8]
 Source = str | Path | BinaryIO
 """A local path, or an open file (of an object store, say)."""
 
+_WORTH_A_SEEK_S = 0.5
+"""A seek costs about as much as decoding so much video."""
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -25,32 +31,138 @@ class VideoInfo:
     width: int
     height: int
     fps: float
+    """Average over the file; 0 when it says nothing."""
     frame_count: int
     """As the container says, or estimated from its duration; 0 when it says nothing."""
+    duration_s: float
+    """0 when it says nothing."""
+    pixel_aspect: Fraction
+    """Width of a pixel over its height."""
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedFrame:
+    """A frame as the codec gives it."""
+
+    time_s: float
+    """When it is shown, from the start of the stream."""
+    image: av.VideoFrame
+    after_damage: bool
+    """Whether packets before it could not be decoded: what came before does not go on here."""
+
+
+class VideoDecoder:
+    """Decodes the first video stream, forwards, in order of presentation.
+
+    Packets that cannot be decoded are passed over, and frames up to the next key frame with them, since they build
+    on what is missing. One frame is held at a time.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Open the file. Raises UserError when it cannot be read or has no video stream."""
+        self._container = _open(source)
+        self._name = _name(source)
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "NONE"  # a data job has one process a core already
+        self._stream.codec_context.options = {"err_detect": "bitstream+buffer+explode"}
+        self.info = _info(self._container)
+        self._frames = self._decode()
+        self.position_s = -math.inf
+        """Time of the last frame given; there is no way back."""
+        self._start_s = float((self._stream.start_time or 0) * self._stream.time_base)
+
+    def close(self) -> None:
+        """Close the file (and not the source that was handed over open)."""
+        self._container.close()
+
+    def frames(self, start_s: float = -math.inf, end_s: float = math.inf) -> Iterator[DecodedFrame]:
+        """Frames from `start_s` until before `end_s`; a later call goes on after the last frame given.
+
+        It seeks where the file's index shows a key frame on the way; the frames are the same either way. Raises
+        UserError where nothing more can be decoded and the end is not reached.
+        """
+        if self._is_key_frame_between(self.position_s, start_s):
+            self._seek(start_s)
+        for frame in self._frames:
+            if frame.time_s >= end_s:
+                self._frames = itertools.chain([frame], self._frames)
+                return
+            self.position_s = frame.time_s
+            if frame.time_s >= start_s:
+                yield frame
+
+    def _is_key_frame_between(self, low_s: float, high_s: float) -> bool:
+        """Whether the index knows of a key frame there, far enough from both ends to be worth it."""
+        index = self._stream.index_entries
+        if not len(index) or not math.isfinite(high_s):
+            return False
+        number = index.search_timestamp(self._timestamp(high_s), backward=True)
+        if number < 0:
+            return False
+        key_s = float(index[number].timestamp * self._stream.time_base) - self._start_s
+        return key_s > max(low_s, 0.0) + _WORTH_A_SEEK_S
+
+    def _timestamp(self, time_s: float) -> int:
+        return int((time_s + self._start_s) / self._stream.time_base)
+
+    def _seek(self, start_s: float) -> None:
+        """Place the decoder so that its next frame is not after `start_s` (or is the first of all)."""
+        for back_s in (0.0, 2.0, 10.0, math.inf):
+            target_s = max(start_s - back_s, 0.0)
+            try:
+                self._container.seek(self._timestamp(target_s), stream=self._stream, backward=True)
+            except av.FFmpegError:
+                return  # then all that lies between is decoded
+            frames = self._decode()
+            first = next(frames, None)
+            if first is not None and (first.time_s <= start_s or target_s == 0.0):
+                self._frames = itertools.chain([first], frames)
+                return
+
+    def _decode(self) -> Iterator[DecodedFrame]:
+        last_s, damaged = -math.inf, False
+        for packet in self._packets():
+            try:
+                images = packet.decode()
+            except av.FFmpegError:
+                damaged = True
+                continue
+            for image in images:
+                time_s = self._time_s(image, last_s)
+                if time_s <= last_s or (damaged and not image.key_frame):
+                    continue
+                yield DecodedFrame(time_s, image, damaged)
+                last_s, damaged = time_s, False
+
+    def _packets(self) -> Iterator[av.Packet]:
+        try:
+            yield from self._container.demux(self._stream)
+        except (av.FFmpegError, OSError) as error:
+            raise UserError(f"{self._name} cannot be decoded: {error.strerror}") from None
+
+    def _time_s(self, image: av.VideoFrame, last_s: float) -> float:
+        if image.pts is not None:
+            return float(image.pts * image.time_base) - self._start_s
+        return last_s + 1.0 / (self.info.fps or 25.0) if math.isfinite(last_s) else 0.0
 
 
 def probe(source: Source) -> VideoInfo:
     """Read what the container says. Raises UserError when the file cannot be read or has no video stream."""
     with _open(source) as container:
-        stream = container.streams.video[0]
-        rate = stream.average_rate or stream.guessed_rate
-        fps = float(rate) if rate else 0.0
-        duration_s = float(container.duration or 0) / av.time_base
-        return VideoInfo(stream.width, stream.height, fps, stream.frames or round(duration_s * fps))
+        return _info(container)
 
 
 def read_frames(source: Source) -> Iterator[Frame]:
     """Decode the first video stream from its start: uint8 `[H, W, 3]` RGB frames, in order of presentation.
 
-    One frame is held at a time. Raises UserError where the file cannot be read or decoded.
+    Raises UserError where the file cannot be read or decoded.
     """
-    with _open(source) as container:
-        container.streams.video[0].thread_type = "NONE"  # a data job has one process a core already
-        try:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
-        except av.FFmpegError as error:
-            raise UserError(f"{_name(source)} cannot be decoded: {error.strerror}") from None
+    decoder = VideoDecoder(source)
+    try:
+        for frame in decoder.frames():
+            yield frame.image.to_ndarray(format="rgb24")
+    finally:
+        decoder.close()
 
 
 def write_video(path: str | Path, frames: Frame, fps: float) -> None:
@@ -63,6 +175,18 @@ def write_video(path: str | Path, frames: Frame, fps: float) -> None:
             cropped = np.ascontiguousarray(image[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(cropped, format="rgb24")))
         container.mux(stream.encode())
+
+
+def _info(container: av.container.InputContainer) -> VideoInfo:
+    stream = container.streams.video[0]
+    rate = stream.average_rate or stream.guessed_rate
+    fps = float(rate) if rate else 0.0
+    if stream.duration:
+        duration_s = float(stream.duration * stream.time_base)
+    else:
+        duration_s = float(container.duration or 0) / av.time_base
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    return VideoInfo(stream.width, stream.height, fps, stream.frames or round(duration_s * fps), duration_s, aspect)
 
 
 def _open(source: Source) -> av.container.InputContainer:

@@ -18,6 +18,8 @@ class Item:
     """Address of what the grid is made from."""
     spec: Mapping[str, Any] = field(default_factory=dict)
     """What else the processor needs to know about this item, as JSON: seed, clip, checksum."""
+    group: str = ""
+    """Neighbours of one group (parts of one file, say) come into one shard where they fit, for one worker to make."""
 
     def __post_init__(self) -> None:
         check_key(self.key)

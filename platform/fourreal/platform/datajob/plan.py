@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,7 +26,7 @@ _HEADER = b"fourreal.plan"
 
 @dataclass(frozen=True)
 class Plan:
-    """Items in shards; columns in Arrow, so that a million items take little memory.
+    """Items in shards; columns in Arrow (key, source, spec, shard), so that a million items take little memory.
 
     `settings` are those that decide the grids' bytes; they and the items make the fingerprint.
     """
@@ -36,24 +40,33 @@ class Plan:
     @property
     def shard_count(self) -> int:
         """Number of shards."""
-        return -(-self.item_count // self.items_per_shard)
+        return int(self._shards[-1]) + 1
 
     @property
     def item_count(self) -> int:
         """Number of items."""
         return int(self.table.num_rows)
 
+    @cached_property
+    def _shards(self) -> npt.NDArray[np.int64]:
+        """Shard of each item, never falling."""
+        return np.asarray(self.table.column("shard").to_numpy(), np.int64)
+
     def items_of(self, shard: int) -> list[Item]:
         """The items of one shard, in order."""
-        rows = self.table.slice(shard * self.items_per_shard, self.items_per_shard).to_pylist()
+        first, end = np.searchsorted(self._shards, [shard, shard + 1])
+        rows = self.table.slice(first, end - first).to_pylist()
         return [Item(row["key"], row["source"], json.loads(row["spec"])) for row in rows]
 
 
 def make_plan(job: str, settings: Mapping[str, Any], items: Iterable[Item], items_per_shard: int) -> Plan:
-    """Put `items`, in their order, into shards. Raises UserError when there are none or a key comes twice."""
+    """Put `items`, in their order, into shards of at most `items_per_shard`, groups together where they fit.
+
+    Raises UserError when there are none or a key comes twice.
+    """
     if items_per_shard < 1:
         raise UserError(f"--items-per-shard must be at least 1, not {items_per_shard}")
-    keys, sources, specs = [], [], []
+    keys, sources, specs, groups = [], [], [], []
     seen: set[str] = set()
     for item in items:
         if item.key in seen:
@@ -62,15 +75,34 @@ def make_plan(job: str, settings: Mapping[str, Any], items: Iterable[Item], item
         keys.append(item.key)
         sources.append(item.source)
         specs.append(json.dumps(item.spec, sort_keys=True))
+        groups.append(item.group)
     if not keys:
         raise UserError(f"{job} has nothing to do: no source was found")
-    table = pa.table({"key": keys, "source": sources, "spec": specs})
+    shards = _assign(groups, items_per_shard)
+    table = pa.table({"key": keys, "source": sources, "spec": specs, "shard": pa.array(shards, pa.int64())})
     header = json.dumps({"job": job, "settings": settings, "items_per_shard": items_per_shard}, sort_keys=True)
     digest = hashlib.sha256(header.encode())
-    for column in (keys, sources, specs):
+    for column in (keys, sources, specs, map(str, shards)):
         for text in column:
             digest.update(text.encode() + b"\0")
     return Plan(job, json.loads(header)["settings"], items_per_shard, table, digest.hexdigest()[:16])
+
+
+def _assign(groups: Sequence[str], items_per_shard: int) -> list[int]:
+    """Shard of each item: full ones in order, but a group that would not fit into the rest of one begins the next."""
+    shards: list[int] = []
+    shard, room = 0, items_per_shard
+    for _, members in itertools.groupby(enumerate(groups), key=lambda pair: pair[1] or pair[0]):
+        left = sum(1 for _ in members)
+        if left > room and room < items_per_shard:
+            shard, room = shard + 1, items_per_shard
+        while left > 0:
+            if room == 0:
+                shard, room = shard + 1, items_per_shard
+            taken = min(left, room)
+            shards += [shard] * taken
+            left, room = left - taken, room - taken
+    return shards
 
 
 def write_plan(storage: Storage, plan: Plan) -> None:
@@ -93,6 +125,7 @@ def read_plan(storage: Storage) -> Plan | None:
     try:
         table = pq.read_table(io.BytesIO(storage.read(PLAN)))
         header = json.loads(table.schema.metadata[_HEADER])
+        table.column("shard")
         return Plan(header["job"], header["settings"], header["items_per_shard"], table, header["fingerprint"])
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{storage.path(PLAN)} is no plan ({error}): choose another --out") from None

@@ -1,0 +1,121 @@
+"""A clip: a few decoded frames, turned into pictures of just the size that is asked for."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+
+from fourreal.datagen.videos.bars import Box, bright_box
+from fourreal.datagen.videos.hdr import HLG, PQ, tone_map
+
+Images = npt.NDArray[np.uint8]
+
+_UNSPECIFIED = 2
+_HD_LINES = 720
+"""From here on a file that does not say so is taken to be BT.709, as players do."""
+
+
+class Clip:
+    """Frames of one shot. Sizes are those that a player shows: square pixels, rotated as the file says, bars cut off.
+
+    Frames stay as the codec gave them until pictures are asked for; only then, and at that size, are they converted.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[av.VideoFrame],
+        times_s: Sequence[float],
+        fps: float = 0.0,
+        pixel_aspect: Fraction = Fraction(1),
+    ) -> None:
+        """`times_s` are the times of presentation, from the start of the file, `fps` the rate that was asked for."""
+        self.times_s, self.fps = tuple(times_s), fps
+        self._frames = list(frames)
+        self._shown = _Shown(frames[0], pixel_aspect)
+        self._reformatter = VideoReformatter()
+        whole = self._shown.size
+        brightest = np.max([self._convert(frame, *whole, "gray") for frame in frames], axis=0)
+        self._box: Box = bright_box(brightest)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels, without enlarging anything."""
+        left, top, right, bottom = self._box
+        return right - left, bottom - top
+
+    def images(self, width: int | None = None, height: int | None = None) -> Images:
+        """uint8 `[T, height, width, 3]` RGB (sRGB's primaries and range of light); by default of full size.
+
+        Shrinking averages areas. High dynamic range is tone-mapped.
+        """
+        own_width, own_height = self.size
+        width, height = width or own_width, height or own_height
+        return np.stack([self._image(frame, width, height) for frame in self._frames])
+
+    def _image(self, frame: av.VideoFrame, width: int, height: int) -> Images:
+        """One picture: the whole frame is scaled so that the part inside the bars has the size asked for."""
+        whole_width, whole_height = self._shown.size
+        left, top, _, _ = self._box
+        x, y = width / self.size[0], height / self.size[1]
+        scaled = (max(width, round(x * whole_width)), max(height, round(y * whole_height)))
+        if frame.color_trc in (PQ, HLG):
+            picture = tone_map(self._convert(frame, *scaled, "rgb48le"), frame.color_trc)
+        else:
+            picture = self._convert(frame, *scaled, "rgb24")
+        column, row = min(round(x * left), scaled[0] - width), min(round(y * top), scaled[1] - height)
+        return picture[row : row + height, column : column + width]
+
+    def _convert(self, frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> npt.NDArray[Any]:
+        """A whole frame as it is shown, `[height, width, ...]`."""
+        if self._shown.is_transposed:
+            width, height = height, width
+        unknown = frame.colorspace == _UNSPECIFIED and min(frame.width, frame.height) >= _HD_LINES
+        same = (width, height) == (frame.width, frame.height)
+        converted = self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            pixel_format,
+            src_colorspace=Colorspace.ITU709 if unknown else None,
+            interpolation=Interpolation.BILINEAR if same else Interpolation.AREA,
+        )
+        return self._shown.turn(converted.to_ndarray())
+
+
+class _Shown:
+    """How a player shows a stream: display matrix and shape of pixels."""
+
+    def __init__(self, frame: av.VideoFrame, pixel_aspect: Fraction) -> None:
+        aspect = float(pixel_aspect)
+        width, height = frame.width, frame.height
+        # Square pixels by shrinking one side; enlarging the other would make up detail.
+        self.size = (width, max(1, round(height / aspect))) if aspect > 1 else (max(1, round(width * aspect)), height)
+        a, b, c, d = _display_matrix(frame)
+        self.is_transposed = abs(b) > abs(a)
+        if self.is_transposed:
+            self.size = self.size[::-1]
+        self.flip_x = (c if self.is_transposed else a) < 0
+        self.flip_y = (b if self.is_transposed else d) < 0
+
+    def turn(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The picture `[H, W, ...]` that the codec gave, as shown."""
+        if self.is_transposed:
+            picture = picture.swapaxes(0, 1)
+        picture = picture[:, ::-1] if self.flip_x else picture
+        return picture[::-1] if self.flip_y else picture
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """a, b, c, d: (x, y) of the coded picture is shown at (a x + c y, b x + d y), to within a shift and a scale."""
+    side = frame.side_data.get("DISPLAYMATRIX")
+    if side is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side)[:36])
+    return a, b, c, d
