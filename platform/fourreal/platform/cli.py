@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "evaluate": Command(
             "fourreal.evaluation.evaluate", "score generated grids beside baselines that learn nothing"
         ),
+        "reconstruct": Command("fourreal.evaluation.reconstruct", "fit moving 3D Gaussian splats to grids", "eval"),
         "view": Command("fourreal.evaluation.view", "make one HTML page to move through views and times"),
         "ui": Command("fourreal.platform.ui", "serve the MLflow store of this folder on loopback"),
     },

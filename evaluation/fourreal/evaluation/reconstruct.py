@@ -1,0 +1,96 @@
+"""`fourreal reconstruct`: explain each grid by one moving 3D scene of Gaussian splats.
+
+fourreal reconstruct --grids outputs/demo/rendered --out outputs/reconstructed --held-out-views 2
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from fourreal.evaluation.reconstruction import FitSettings
+from fourreal.evaluation.reconstruction.reconstructor import SCENES, make_reconstructor
+from fourreal.evaluation.shelf import Shelf
+from fourreal.platform.config import as_yaml, command
+from fourreal.platform.datajob import DataJob, Item, JobSummary, run_data_job
+from fourreal.platform.errors import UserError
+from fourreal.platform.storage import Storage
+
+
+@dataclass(frozen=True)
+class Config:
+    """Fit deformable 3D Gaussians to grids with cameras; held-out views tell how well one scene explains a grid.
+
+    Writes shards in which the held-out frames are rendered from the scene (`fourreal evaluate` scores them), and for
+    each grid a folder of splats: `.ply` for every time, one file for the whole scene, videos along a new path.
+    """
+
+    grids: str
+    """Folder of shards, local or s3://."""
+    out: str
+    """Folder for shards and scenes, local or s3://."""
+    held_out_views: int = 2
+    """Views that the fit does not see, spread over the inner ones; with 0 all are fitted and all rendered."""
+    fit: FitSettings = field(default_factory=FitSettings)
+    limit: int | None = None
+    """Reconstruct the first so many grids alone."""
+    workers: int | None = None
+    """Worker processes, one core each (default: all cores)."""
+    retry_quarantined: bool = False
+    """Try the grids in quarantine again."""
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("held-out-views", self.held_out_views, 0),
+            ("limit", 1 if self.limit is None else self.limit, 1),
+            ("fit.steps", self.fit.steps, 1),
+            ("fit.initial-points", self.fit.initial_points, 1),
+            ("fit.most-points", self.fit.most_points, self.fit.initial_points),
+        ):
+            if value < least:
+                raise UserError(f"--{name} must be at least {least}, not {value}")
+
+
+def run(config: Config) -> int:
+    """Reconstruct, or go on; returns the exit status."""
+    return reconstruct(config).exit_status
+
+
+def reconstruct(config: Config) -> JobSummary:
+    """Like `run`, with the summary. Raises UserError before any work for input that cannot be used."""
+    fit = dataclasses.asdict(config.fit)
+    summary = run_data_job(
+        DataJob(
+            name="reconstruct",
+            out=config.out,
+            settings={"held_out_views": config.held_out_views, "fit": fit},
+            list_items=partial(_items, config),
+            make_processor=partial(make_reconstructor, config.grids, config.out, config.held_out_views, fit),
+            items_per_shard=1,  # a fit takes minutes: nothing that is done waits for its neighbour
+            workers=config.workers,
+            lossless=True,
+            retry_quarantined=config.retry_quarantined,
+            config_yaml=as_yaml(config),
+        )
+    )
+    print(f"splats and videos: {Storage(config.out).path(SCENES)}")
+    return summary
+
+
+def _items(config: Config) -> Iterator[Item]:
+    shelf = Shelf(Storage(config.grids))
+    for key in shelf.keys[: config.limit]:
+        record = shelf.record(key)
+        assert record is not None
+        yield Item(key, f"{config.grids.rstrip('/')}/{record.name}#{key}", {"shard_sha256": record.sha256})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    return command(Config, run, argv, prog="fourreal reconstruct")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

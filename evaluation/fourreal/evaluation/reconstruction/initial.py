@@ -1,0 +1,66 @@
+"""The Gaussians a fit starts from: random points in the room, and where there are masks only those within all."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fourreal.evaluation.reconstruction.gaussians import Gaussians
+from fourreal.evaluation.reconstruction.observations import Observations
+from fourreal.evaluation.reconstruction.projection import NEAR
+
+_TRIES = 8
+
+
+def initial_gaussians(
+    observations: Observations, views: list[int], count: int, generator: torch.Generator
+) -> Gaussians:
+    """At most `count` Gaussians for time 0 as the given `views` see it.
+
+    Where a mask is known, points outside of it in any view are dropped (the visual hull, Laurentini 1994).
+    """
+    room = observations.room()
+    kept, colours = [], []
+    for _ in range(_TRIES):
+        points = room.centre + 1.2 * room.extent * (2 * torch.rand(count, 3, generator=generator) - 1)
+        colour, inside = _look_up(observations, views, points)
+        kept.append(points[inside])
+        colours.append(colour[inside])
+        if sum(map(len, kept)) >= count:
+            break
+    means, colour = torch.cat(kept)[:count], torch.cat(colours)[:count]
+    if len(means) < count // 50:  # nothing is inside all masks: they may be wrong, the frames still count
+        means = room.centre + room.extent * (2 * torch.rand(count, 3, generator=generator) - 1)
+        colour = torch.full((count, 3), 0.5)
+    # As wide as the mean distance to a neighbour in the volume that they fill.
+    spread = (means.amax(0) - means.amin(0)).clamp_min(1e-6)
+    size = 0.5 * float((spread.prod() / len(means)) ** (1 / 3))
+    return Gaussians(
+        means=means,
+        log_scales=torch.full((len(means), 3), math.log(size)),
+        quaternions=torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(len(means), 1),
+        opacity_logits=torch.full((len(means),), math.log(0.1 / 0.9)),
+        colours=colour,
+    )
+
+
+def _look_up(observations: Observations, views: list[int], points: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean colour [N, 3] over the views at time 0, and whether a point [N, 3] lies in every view's mask [N]."""
+    total = torch.zeros(len(points), 3)
+    seen = torch.zeros(len(points))
+    inside = torch.ones(len(points), dtype=torch.bool)
+    for view in views:
+        camera = observations.cameras[view]
+        local = points @ camera.world_to_camera[:3, :3].T + camera.world_to_camera[:3, 3]
+        pixel = local @ camera.intrinsics.T
+        x, y = (pixel[:, :2] / pixel[:, 2:].clamp_min(NEAR)).floor().long().unbind(1)
+        hits = (local[:, 2] > NEAR) & (x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height)
+        total[hits] += observations.frames[view, 0, y[hits], x[hits]]
+        seen += hits
+        if observations.mask is not None:
+            covered = torch.zeros_like(inside)
+            covered[hits] = observations.mask[view, 0, y[hits], x[hits]] > 0.5
+            inside &= covered | ~hits
+    return total / seen.clamp_min(1)[:, None], inside & (seen > 0)
