@@ -20,6 +20,7 @@ from fourreal.datagen.blender.scene import Clip, Scene
 from fourreal.datagen.blender.timing import frames_per_second, part_of, sample_times
 from fourreal.datagen.blender.worker import BlenderWorker, Limits, LoadedAsset
 from fourreal.datagen.dataset_card import write_card
+from fourreal.datagen.draws import describe_draws
 from fourreal.datagen.filters import check
 from fourreal.datagen.grid_job import run_or_estimate
 from fourreal.datagen.render_config import Config
@@ -33,6 +34,8 @@ from fourreal.platform.storage import Storage
 
 _PACKAGES = ("fourreal", "bpy", "numpy", "objaverse")
 """Named with their versions on the dataset card."""
+_IN_EVERY_GRID = ("samples", "fps", "stride", "start_s", "duration_s")
+"""Settings that a grid's metadata name; what was drawn for it is in its provenance."""
 _MAY_PASS_BY_ITSELF = frozenset(["timeout", "crash"])
 
 
@@ -99,12 +102,15 @@ class Renderer:
             licence=str(item.spec["licence"]),
             fps=frames_per_second(times_s, c.step_s),
             seed=c.seed,
-            settings={name: getattr(c, name) for name in ("samples", "fps")},
+            settings={name: getattr(c, name) for name in _IN_EVERY_GRID},
             motion={name: round(value, 6) for name, value in statistics.items()},
             provenance={
                 "job": "render",
                 "clip": clip.name,
                 "start_s": times_s[0],
+                "times_s": [round(time_s, 6) for time_s in times_s],
+                "sampling_seed": scene.seed,
+                **describe_draws(scene, c.camera, background),
                 "pixels": pixels.pixel_path,
                 "attribution": item.spec.get("attribution", {}),
             },

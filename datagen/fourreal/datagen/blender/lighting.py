@@ -44,17 +44,17 @@ def draw_lights(settings: LightSettings, azimuth: float, rng: np.random.Generato
     softness = radians(rng.uniform(*settings.softness_degrees))
     s = settings.strength
     if kind == "sun":
-        return Lights(Sun(main, 1.6 * s, softness), _grey(0.45 * s), _grey(0.45 * s))
+        return Lights(Sun(main, 1.6 * s, softness), _grey(0.45 * s), _grey(0.45 * s), kind=kind)
     if kind == "environment":
         tint = rng.uniform(-0.12, 0.12, size=3)
         above, below = (level * s * (1.0 + tint) for level in (0.72, 0.32))
-        return Lights(Sun(main, 0.85 * s, softness), _vector(below), _vector(above))
+        return Lights(Sun(main, 0.85 * s, softness), _vector(below), _vector(above), kind=kind)
     side = rng.choice([-1.0, 1.0])
     areas = (  # each further light takes samples from the others, which shows at few samples a pixel
         _area(azimuth + side * rng.uniform(0.4, 0.8), rng.uniform(0.5, 0.9), 1.3 * s, rng),
         _area(azimuth - side * rng.uniform(0.8, 1.2), rng.uniform(0.1, 0.5), 0.4 * s, rng),
     )
-    return Lights(None, _grey(0.45 * s), _grey(0.45 * s), areas)
+    return Lights(None, _grey(0.45 * s), _grey(0.45 * s), areas, kind)
 
 
 def _area(azimuth: float, elevation: float, irradiance: float, rng: np.random.Generator) -> Area:

@@ -63,6 +63,8 @@ class Lights:
     sky_down: Vector = (0.5, 0.5, 0.5)
     sky_up: Vector = (0.5, 0.5, 0.5)
     areas: tuple[Area, ...] = ()
+    kind: str = "given"
+    """What they were drawn as."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Scene:
                 **value,
                 "times_s": tuple(value["times_s"]),
                 "cameras": tuple(Camera(tuple(c["intrinsics"]), tuple(c["world_to_camera"])) for c in value["cameras"]),
-                "lights": Lights(sun, tuple(lights["sky_down"]), tuple(lights["sky_up"]), areas),
+                "lights": Lights(sun, tuple(lights["sky_down"]), tuple(lights["sky_up"]), areas, lights["kind"]),
                 "normalisation": Normalisation(tuple(normalisation["centre"]), normalisation["scale"]),
             }
         )
