@@ -6,7 +6,7 @@ is wrapped for the time of a render, and reads its own result before Blender dro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +21,14 @@ from fourreal.datagen.blender.exr import read_exr
 
 @dataclass(frozen=True, eq=False)
 class Passes:
-    """One view: `colour` float32 `[H, W, 4]` linear premultiplied, `depth` float32 `[H, W]`; top line first."""
+    """One view: `colour` float32 `[H, W, 4]` linear premultiplied, `depth` float32 `[H, W]`; top line first.
+
+    `aovs`: what materials wrote (see aov.py), by name: float32 `[H, W]`, or `[H, W, 3]` of three channels.
+    """
 
     colour: npt.NDArray[np.float32]
     depth: npt.NDArray[np.float32]
+    aovs: Mapping[str, npt.NDArray[np.float32]]
 
 
 class MemoryCapture:
@@ -57,9 +61,16 @@ class MemoryCapture:
         self._planes = {}
         bpy.ops.render.render()
         try:
-            return {v: Passes(self._planes[f"Combined.{v}"], self._planes[f"Depth.{v}"][..., 0]) for v in views}
+            return {view: self._passes(view) for view in views}
         except KeyError:
             return None
+
+    def _passes(self, view: str) -> Passes:
+        aovs = {}
+        for aov in bpy.context.scene.view_layers[0].aovs:
+            plane = self._planes[f"{aov.name}.{view}"]
+            aovs[aov.name] = plane[..., 0] if aov.type == "VALUE" else plane[..., :3]
+        return Passes(self._planes[f"Combined.{view}"], self._planes[f"Depth.{view}"][..., 0], aovs)
 
 
 def render_through_exr(views: Sequence[str], folder: Path) -> dict[str, Passes]:
@@ -73,10 +84,17 @@ def render_through_exr(views: Sequence[str], folder: Path) -> dict[str, Passes]:
     for view in views:
         (path,) = folder.glob(f"*{view}.exr")
         planes = {name.partition(".")[2]: plane for name, plane in read_exr(path).items()}  # less the layer's name
-        colour = np.stack([planes[f"Combined.{channel}"] for channel in "RGBA"], axis=-1)
-        found[view] = Passes(colour, planes["Depth.Z"])
+        aovs = {
+            aov.name: planes[f"{aov.name}.X"] if aov.type == "VALUE" else _stacked(planes, aov.name, "RGB")
+            for aov in bpy.context.scene.view_layers[0].aovs
+        }
+        found[view] = Passes(_stacked(planes, "Combined", "RGBA"), planes["Depth.Z"], aovs)
         path.unlink()
     return found
+
+
+def _stacked(planes: Mapping[str, npt.NDArray[np.float32]], name: str, channels: str) -> npt.NDArray[np.float32]:
+    return np.stack([planes[f"{name}.{channel}"] for channel in channels], axis=-1)
 
 
 def _planes(result: Any) -> dict[str, npt.NDArray[np.float32]]:
