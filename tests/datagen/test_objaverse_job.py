@@ -10,13 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.datagen.glb import Glb
 from tests.datagen.objaverse_mirror import Mirror, annotation, glb_bytes, row, serve
+from tests.datagen.test_animations import fox
 
 from fourreal.datagen.assets import list_assets, open_assets
+from fourreal.datagen.filters import Filters
 from fourreal.datagen.objaverse.settings import Downloads, Selection
-from fourreal.datagen.render import Config, run
+from fourreal.datagen.render import Config, Renderer, run
 from fourreal.platform.config import as_yaml, parse
-from fourreal.platform.datajob import Item, list_quarantine
+from fourreal.platform.datajob import Item, ItemFailure, list_quarantine
 from fourreal.platform.datajob.preparation import prepare_items
 from fourreal.platform.runtime import ray_session
 from fourreal.platform.shards import read_grids
@@ -126,6 +129,52 @@ def render_config(tmp_path: Path, mirror: Mirror, out: str = "out") -> Config:
         workers=1,
         download=downloads_of(tmp_path, mirror),
     )
+
+
+def test_all_clips_are_planned_by_the_number_that_is_published(tmp_path: Path) -> None:
+    mirror = Mirror()
+    counts = {"aaa": 3, "bbb": 1, "ccc": None}
+    mirror.publish([annotation(uid, animationCount=count) for uid, count in counts.items()], {})
+    with serve(mirror):
+        source = open_assets("objaverse", 0, None, None, downloads_of(tmp_path, mirror))
+        items = {clips: list(list_assets(source, 1, (clips,))) for clips in ("all", "longest", "Walk")}
+    assert sorted(item.key for item in items["all"]) == ["aaa-00", "aaa-01", "aaa-02", "bbb", "ccc"]
+    assert {item.key: item.spec.get("clip_index") for item in items["all"]}["aaa-02"] == 2
+    assert sorted(item.key for item in items["longest"]) == UIDS
+    assert {item.spec["clip"] for item in items["Walk"]} == {"Walk"}
+    assert not any("animations" in item.spec for planned in items.values() for item in planned)
+
+
+@pytest.mark.blender
+def test_a_planned_clip_is_found_in_the_file_or_there_is_none_of_its_number(tmp_path: Path) -> None:
+    """The fox has three clips and four animations published; the truck's two animations are one motion."""
+    mirror = Mirror()
+    parts = Glb()
+    for name in ("left", "right"):
+        parts.animate(name, parts.node(), [0.0, 1.0], [[0, 0, 0], [1, 0, 0]])
+    glbs = {"fox": fox(tmp_path / "fox.glb"), "truck": parts.write(tmp_path / "truck.glb")}
+    files = {uid: path.read_bytes() for uid, path in glbs.items()} | {"broken": b"glTF"}
+    counts = {"fox": 4, "truck": 2, "broken": 2}
+    mirror.publish([annotation(uid, animationCount=count) for uid, count in counts.items()], files)
+    with serve(mirror):
+        config = dataclasses.replace(
+            render_config(tmp_path, mirror), clips=("all",), filters=Filters(min_colour_spread=0)
+        )
+        renderer = Renderer(config)
+        ended: dict[str, str] = {}
+        try:
+            for item in list_assets(renderer.source, 1, config.clips):
+                try:
+                    ended[item.key] = str(renderer.process(item).meta.provenance["clip"])
+                except ItemFailure as failure:
+                    ended[item.key] = failure.reason
+        finally:
+            renderer.close()
+    assert ended == {
+        **{"fox-00": "Survey", "fox-01": "Run", "fox-02": "Walk", "fox-03": "no_such_clip"},
+        **{"truck-00": "left", "truck-01": "no_such_clip"},
+        **{"broken-00": "truncated", "broken-01": "truncated"},
+    }
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ from fourreal.datagen.blender.worker import BlenderWorker, Limits, LoadedAsset
 from fourreal.datagen.dataset_card import write_card
 from fourreal.datagen.draws import describe_draws
 from fourreal.datagen.filters import check
+from fourreal.datagen.gltf_buffers import read_file
+from fourreal.datagen.gltf_clips import clips_of
+from fourreal.datagen.gltf_file import BadGltf
 from fourreal.datagen.grid_job import run_or_estimate
 from fourreal.datagen.render_config import Config
 from fourreal.datagen.seeds import item_rng
@@ -70,7 +74,7 @@ class Renderer:
         c = self.config
         rng = item_rng(c.seed, item.key)
         path, sha256 = self.source.local(item, self.worker)
-        loaded = self.worker.load(str(path), item.spec.get("clip"))
+        loaded = self._load(item, path)
         clip = self._part_to_play(loaded)
         times_s = sample_times(clip, c.times, c.step_s, rng)
         measurement = self.worker.measure(str(path), clip.name, times_s)
@@ -116,6 +120,26 @@ class Renderer:
             },
         )
         return _grid(c, scene, pixels, pixels.over(background.image(scene)), meta)
+
+    def _load(self, item: Item, path: Path) -> LoadedAsset:
+        """Open the item's file and play its clip: one by name, by number, or the longest.
+
+        Numbers were planned from how many animations the file has, when their names were not known: they count the
+        clips as `clips_of` names them, and there may be fewer.
+        """
+        index = item.spec.get("clip_index")
+        if index is None:
+            return self.worker.load(str(path), item.spec.get("clip"))
+        try:
+            names = clips_of(read_file(path)) or ()
+        except BadGltf:
+            names = ()
+        if index < len(names):
+            return self.worker.load(str(path), names[index])
+        self.worker.load(str(path))  # what is wrong with the whole file comes first
+        found = ", ".join(names)[:200] or "of unknown names"
+        message = f"of its own the file has {len(names)} clips ({found}), so none of number {index}"
+        raise ItemFailure("load", "no_such_clip", f"{message}: its other animations are parts of these")
 
     def _part_to_play(self, loaded: LoadedAsset) -> Clip:
         clip = next(clip for clip in loaded.clips if clip.name == loaded.clip)

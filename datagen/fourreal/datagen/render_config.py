@@ -28,8 +28,8 @@ class Config(GridJobConfig):
     stride: int = 1
     """Take every n-th of these moments."""
     clips: tuple[str, ...] = (LONGEST,)
-    """Which animations of an asset become grids: `longest`, `all` (each a grid of its own, where the file can be read
-    when the work is planned: not in Objaverse, of which it is the longest), or names."""
+    """Which animations of an asset become grids: `longest`, `all` (each a grid of its own; where the number of clips
+    is not known when the work is planned, as in most of Objaverse-XL, the longest), or names."""
     start_s: float = 0.0
     """Leave out so many seconds at the start of a clip."""
     duration_s: float | None = None

@@ -47,16 +47,18 @@ def open_assets(
 def list_assets(source: AssetSource, grids_per_asset: int, clips: Sequence[str] = (LONGEST,)) -> Iterator[Item]:
     """Items of a source: each asset's longest clip, every clip, or those of the given names, as often as asked.
 
-    A file that is not here yet, or cannot be read, has one item, for its longest clip, or one for each name asked
-    for; Blender then says which it lacks. Raises UserError when there is nothing.
+    Of a file that is not here yet nobody knows the names of its clips. Where it is published how many animations it
+    has, `all` gives it as many items, each for the clip of a number (`clip_index`); some of them may turn out to be
+    parts of one motion. Otherwise, and where a file cannot be read, it has one item, for its longest clip. Names asked
+    for give an item each; Blender then says which it lacks. Raises UserError when there is nothing.
     """
     found: set[str] = set()
     planned = False
     for asset in source.items():
         known = asset.spec.get("clips")
         found.update(known or ())
-        spec = {name: value for name, value in asset.spec.items() if name != "clips"}
-        for suffix, chosen in _choices(known, clips):
+        spec = {name: value for name, value in asset.spec.items() if name not in ("clips", "animations")}
+        for suffix, chosen in _choices(known, asset.spec.get("animations"), clips):
             for n in range(grids_per_asset):
                 planned = True
                 key = f"{asset.key}{suffix}" if grids_per_asset == 1 else f"{asset.key}{suffix}-{n:03d}"
@@ -65,8 +67,12 @@ def list_assets(source: AssetSource, grids_per_asset: int, clips: Sequence[str] 
         raise UserError(f"no asset has a clip {' or '.join(clips)}: there are {', '.join(sorted(found)) or 'none'}")
 
 
-def _choices(known: Sequence[str] | None, clips: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+def _choices(
+    known: Sequence[str] | None, animations: int | None, clips: Sequence[str]
+) -> list[tuple[str, dict[str, str | int]]]:
     """An ending of the key, and what the item's spec says of its clip."""
+    if clips == (ALL,) and known is None and animations is not None and animations > 1:
+        return [(f"-{n:02d}", {"clip_index": n}) for n in range(animations)]
     if clips == (LONGEST,) or (clips == (ALL,) and not known):
         return [("", {})]
     names = list(dict.fromkeys(clips)) if known is None else list(known)

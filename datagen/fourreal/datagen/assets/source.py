@@ -22,7 +22,8 @@ class AssetSource(Protocol):
         """One item for each asset, with a key that stays the same wherever the asset is moved.
 
         Its spec holds `licence`, `sha256` where it is known, `attribution` (title, author, url) where there is one,
-        and `clips` (see `clips_of`) where the file could be read. Raises UserError when there is nothing.
+        and `clips` (see `clips_of`) where the file could be read, or `animations`, their number, where that is
+        published. Raises UserError when there is nothing.
         """
         ...
 

@@ -100,6 +100,8 @@ def _item(found: Published) -> Item:
         "licence": found.licence,
         "attribution": {"title": found.title, "author": found.author, "url": found.url},
     }
+    if found.animations is not None:
+        spec["animations"] = found.animations
     if found.sha256:
         spec["sha256"] = found.sha256
     return Item(found.uid, found.url, spec)
