@@ -10,7 +10,6 @@ import numpy as np
 
 from fourreal.datagen.blender.inside.measure import vertices_now
 from fourreal.datagen.blender.scene import Scene
-from fourreal.platform.cameras import project
 
 _MARGIN_PX = 2  # Cycles' pixel filter spreads a surface over less than one
 
@@ -32,13 +31,15 @@ def crop_to_asset(scene: Scene) -> tuple[slice, slice]:
 
 def _window(scene: Scene) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the pixels in which a vertex is seen; the whole frame where that is unknown."""
-    vertices, size = vertices_now(), np.array([scene.width, scene.height])
+    vertices, size = vertices_now().T.astype(np.float32), np.array([scene.width, scene.height])
     low, high = size.astype(np.float64), np.zeros(2)
     for camera in scene.cameras:
-        pixels, depth = project(vertices, camera.intrinsics_matrix(), camera.world_to_camera_matrix())
+        matrix = camera.intrinsics_matrix() @ camera.world_to_camera_matrix()[:3]
+        x, y, depth = matrix[:, :3].astype(np.float32) @ vertices + matrix[:, 3:].astype(np.float32)
         if not (depth > 0.0).all():  # behind a camera, or no number
             return 0, 0, scene.width, scene.height
-        low, high = np.minimum(low, pixels.min(axis=0)), np.maximum(high, pixels.max(axis=0))
+        x, y = x / depth, y / depth
+        low, high = np.minimum(low, [x.min(), y.min()]), np.maximum(high, [x.max(), y.max()])
     first = np.clip(np.floor(low) - _MARGIN_PX, 0, size).astype(int)
     last = np.clip(np.ceil(high) + _MARGIN_PX, 0, size).astype(int)
     if (first >= last).any():  # beside the frame

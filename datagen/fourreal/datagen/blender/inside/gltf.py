@@ -58,7 +58,7 @@ def import_asset(path: str, clip: str | None) -> ImportedAsset:
     except BadGltf as error:
         print(f"refused: {error}", flush=True)
         raise WorkerFailure("load", as_reason(error.reason), str(error)) from None
-    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True, load_ui=False)
     bpy.context.scene.render.fps = FPS  # before the import, which turns seconds into frames with it
     bpy.context.scene.render.fps_base = 1.0
     try:
