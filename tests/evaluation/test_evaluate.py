@@ -15,7 +15,7 @@ from fourreal.evaluation.baselines import BASELINES
 from fourreal.evaluation.evaluate import Config, evaluate, main
 from fourreal.evaluation.fit import Fit
 from fourreal.evaluation.given import BORDER
-from fourreal.evaluation.metrics import standard_metrics
+from fourreal.evaluation.metrics import STANDARD, choose_metrics
 from fourreal.evaluation.pairing import NotCompared, Pair, pair_up
 from fourreal.evaluation.report import table
 from fourreal.evaluation.scoring import METHODS, MODEL, Scoreboard, score_pairs
@@ -49,7 +49,7 @@ def _pairs(predictions: str, references: str) -> list[Pair | NotCompared]:
 
 def _score(tmp_path: Path, predictions: list[Grid], references: list[Grid]) -> Scoreboard:
     pairs = _pairs(_write(tmp_path / "p", *predictions), _write(tmp_path / "r", *references))
-    return score_pairs(pairs, standard_metrics())
+    return score_pairs(pairs, choose_metrics(STANDARD))
 
 
 def _values(board: Scoreboard, method: str) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fourreal.evaluation.metrics import standard_metrics
+from fourreal.evaluation.metrics import STANDARD, choose_metrics
 from fourreal.evaluation.pairing import NotCompared, Pair, pair_up
 from fourreal.evaluation.report import table
 from fourreal.evaluation.scoring import Scoreboard, baseline_frames, score_pairs
@@ -43,6 +43,8 @@ class Config:
     """Folder of the true grids; pairs are found by key."""
     out: str | None = None
     """Folder for table, scores, pictures and page (default: `evaluation` inside the predictions)."""
+    metrics: tuple[str, ...] = STANDARD
+    """Which metrics, by name; an unknown name lists them all."""
     shown: int = 16
     """Most grids on the page; the contact sheet shows the first four."""
 
@@ -83,11 +85,12 @@ def run(config: Config) -> None:
 
 def evaluate(config: Config) -> Evaluation:
     """Like `run`, with the result."""
+    metrics = choose_metrics(config.metrics)
     out = Storage(config.out or f"{config.predictions.rstrip('/')}/evaluation")
     out.check_writable()
     shown = _Shown(config.shown)
     pairs = pair_up(Shelf(Storage(config.predictions)), Shelf(Storage(config.references)))
-    board = score_pairs(shown.watch(pairs), standard_metrics())
+    board = score_pairs(shown.watch(pairs), metrics)
     if not board.grids:
         key, reason = next(iter(board.not_compared.items()))
         raise UserError(f"none of {len(board.not_compared)} grids can be compared; of {key!r}: {reason}")

@@ -43,7 +43,10 @@ class Pair:
     def compare(self, frames: Frames) -> Comparison:
         """The generated frames of `frames` `[V, T, H, W, 3]`, the prediction's or a baseline's, and the true ones."""
         made = ~self.given
-        return Comparison(self.key, frames[made], self.reference[made], None if self.mask is None else self.mask[made])
+        mask = None if self.mask is None else self.mask[made]
+        intrinsics, poses = self.prediction.intrinsics, self.prediction.world_to_camera
+        cameras = None if intrinsics is None or poses is None else (intrinsics, poses)
+        return Comparison(self.key, frames[made], self.reference[made], mask, frames, cameras)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Need = Literal["reference", "mask"]
+Need = Literal["reference", "mask", "grid", "cameras"]
 """What a metric can need of a comparison beyond the prediction itself."""
 
 FOREGROUND_THRESHOLD = 128
@@ -24,6 +24,8 @@ FOREGROUND_THRESHOLD = 128
 _REASONS: dict[Need, str] = {
     "reference": "there is no reference grid",
     "mask": "the reference has no mask",
+    "grid": "the grid as a whole is not there",
+    "cameras": "the grid has no cameras",
 }
 
 
@@ -31,13 +33,17 @@ _REASONS: dict[Need, str] = {
 class Comparison:
     """The frames of one grid that were generated, beside the true ones.
 
-    prediction: uint8 `[N, H, W, 3]`; reference: likewise; mask: uint8 `[N, H, W]`, of the reference.
+    prediction: uint8 `[N, H, W, 3]`; reference: likewise; mask: uint8 `[N, H, W]`, of the reference. For what is
+    measured between frames, grid: uint8 `[V, T, H, W, 3]`, given and generated frames in their places, and cameras:
+    intrinsics `[V, 3, 3]` and world-to-camera `[V, 4, 4]`.
     """
 
     key: str
     prediction: npt.NDArray[np.uint8]
     reference: npt.NDArray[np.uint8] | None = None
     mask: npt.NDArray[np.uint8] | None = None
+    grid: npt.NDArray[np.uint8] | None = None
+    cameras: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
 
     def __post_init__(self) -> None:
         for name, array, shape in (

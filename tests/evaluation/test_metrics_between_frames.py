@@ -1,0 +1,148 @@
+"""Metrics of change along time and of geometry between views, on pictures whose truth is known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from fourreal.evaluation.metrics import (
+    METRICS,
+    TSED,
+    Comparison,
+    DynamicDegree,
+    EpipolarInliers,
+    Flicker,
+    WarpingError,
+    choose_metrics,
+)
+from fourreal.evaluation.metrics.epipolar import fundamental, match, symmetric_distance
+from fourreal.platform.cameras import intrinsics, orbit
+from fourreal.platform.errors import UserError
+
+H, W = 96, 128
+
+
+def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Blobs of several sizes: what SIFT and flow both find."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        cv2.resize(rng.uniform(0, 255, (height // n, width // n, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
+        for n in (4, 8, 16)
+    ]
+    return np.mean(layers, axis=0).clip(0, 255).astype(np.uint8)
+
+
+def comparison(grid: np.ndarray, cameras: tuple[np.ndarray, np.ndarray] | None = None) -> Comparison:
+    return Comparison("k", grid.reshape(-1, *grid.shape[2:]), grid=grid, cameras=cameras)
+
+
+def sliding(step_px: int, views: int = 1, times: int = 4) -> np.ndarray:
+    wide = texture(H, W + step_px * times)
+    video = np.stack([wide[:, step_px * t : step_px * t + W] for t in range(times)])
+    return np.repeat(video[None], views, axis=0)
+
+
+def around_a_wall(views: int = 4) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """A textured plane through the origin from cameras on an arc, with their true cameras."""
+    K = intrinsics(W, H, vertical_fov=0.7)
+    poses = orbit(np.linspace(-0.3, 0.3, views), 0.2, 3.0)
+    wall = texture(256, 256, 1)
+    frames = []
+    for pose in poses:
+        # The plane x = 0, with (y, z) from -1.5 to 1.5 over the texture.
+        plane = np.array([[0, 0, 0], [3 / 256, 0, -1.5], [0, -3 / 256, 1.5]])
+        to_pixels = K @ (pose[:3, :3] @ plane + np.outer(pose[:3, 3], [0, 0, 1]))
+        shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+        matrix = np.linalg.inv(shift) @ to_pixels @ shift  # to OpenCV's pixels, whose centres are whole numbers
+        frames.append(cv2.warpPerspective(wall, matrix, (W, H), flags=cv2.INTER_LINEAR))
+    return np.stack(frames)[:, None], (np.repeat(K[None], views, axis=0), poses)
+
+
+def test_flicker_is_blind_to_steady_change_and_counts_the_rest() -> None:
+    level = np.full((1, 5, 8, 8, 3), 100, np.uint8)
+    steady = level + (10 * np.arange(5, dtype=np.uint8))[None, :, None, None, None]
+    blinking = level + (10 * (np.arange(5, dtype=np.uint8) % 2))[None, :, None, None, None]
+    assert Flicker().compute(comparison(steady)).value == 0.0
+    score = Flicker().compute(comparison(blinking))
+    assert (score.value, score.frames) == (10.0, 3)
+    assert "3 times" in Flicker().compute(comparison(level[:, :2])).reason
+
+
+def test_warping_error_forgives_motion_and_nothing_else() -> None:
+    moving = sliding(3)
+    error = WarpingError().compute(comparison(moving)).value
+    assert error is not None
+    plain = float((np.diff(moving.astype(float) / 255, axis=1) ** 2).mean())
+    assert error < 0.05 * plain
+    noisy = moving + np.random.default_rng(0).integers(0, 40, moving.shape).astype(np.uint8) // 2
+    worse = WarpingError().compute(comparison(noisy)).value
+    assert worse is not None
+    assert worse > 2 * error
+    assert WarpingError().compute(comparison(sliding(0))).value == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("step_px", [0, 2, 5])
+def test_dynamic_degree_is_the_speed_of_what_moves(step_px: int) -> None:
+    value = DynamicDegree().compute(comparison(sliding(step_px))).value
+    assert value == pytest.approx(100 * step_px / H, rel=0.15, abs=0.05)
+
+
+def test_frames_too_small_for_flow_are_said_to_be() -> None:
+    tiny = np.zeros((1, 3, 16, 16, 3), np.uint8)
+    for metric in (WarpingError(), DynamicDegree()):
+        assert "too small" in metric.compute(comparison(tiny)).reason
+
+
+def test_points_of_one_scene_lie_on_each_others_epipolar_lines() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-0.5, 0.5, (50, 3))
+    K, poses = intrinsics(W, H, vertical_fov=0.7), orbit([0.0, 0.4], 0.3, 3.0)
+    pixels = []
+    for pose in poses:
+        seen = (points @ pose[:3, :3].T + pose[:3, 3]) @ K.T
+        pixels.append(seen[:, :2] / seen[:, 2:])
+    matrix = fundamental(K, poses[0], K, poses[1])
+    assert symmetric_distance(matrix, *pixels).max() < 1e-9
+    lines = np.c_[pixels[0], np.ones(50)] @ matrix.T
+    normal = lines[:, :2] / np.linalg.norm(lines[:, :2], axis=1, keepdims=True)
+    off = symmetric_distance(matrix, pixels[0], pixels[1] + 3 * normal)
+    assert off == pytest.approx(3.0, rel=0.25)  # 3 px from one line, about 3 from the other
+
+
+def test_matches_of_a_shifted_picture_say_how_far() -> None:
+    wide = texture(H, W + 9)
+    one, other = match(wide[:, 9:], wide[:, :-9])
+    assert len(one) > 30
+    assert np.median(other - one, axis=0) == pytest.approx([9.0, 0.0], abs=0.1)
+    assert match(np.zeros((H, W, 3), np.uint8), wide[:, :W])[0].shape == (0, 2)
+
+
+def test_views_agree_with_their_cameras_and_not_with_others() -> None:
+    grid, (K, poses) = around_a_wall()
+    assert TSED().compute(comparison(grid, (K, poses))).value == 1.0
+    lowered = poses.copy()
+    lowered[1::2, 1, 3] += 0.4
+    assert TSED().compute(comparison(grid, (K, lowered))).value == 0.0
+    assert TSED().compute(comparison(grid)).reason == "the grid has no cameras"
+    inliers = EpipolarInliers().compute(comparison(grid)).value
+    assert inliers is not None
+    assert inliers > 0.9
+
+
+def test_views_without_anything_in_common_have_no_score() -> None:
+    strangers = np.stack([texture(H, W, seed) for seed in range(3)])[:, None]
+    score = EpipolarInliers().compute(comparison(strangers))
+    assert score.value is None or score.value < 0.8
+    blank = EpipolarInliers().compute(comparison(np.zeros_like(strangers)))
+    assert "none of 2 pairs" in blank.reason
+    assert "one view" in EpipolarInliers().compute(comparison(strangers[:1])).reason
+
+
+def test_metrics_are_chosen_by_name() -> None:
+    assert [metric.name for metric in choose_metrics(["tsed", "psnr", "tsed"])] == ["tsed", "psnr"]
+    assert all(metric.definition for metric in METRICS.values())
+    with pytest.raises(UserError, match="no metric 'fvd9': choose from psnr"):
+        choose_metrics(["fvd9"])
+    with pytest.raises(UserError, match="names none"):
+        choose_metrics([])
