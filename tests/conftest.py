@@ -32,6 +32,11 @@ def shared_data() -> Path:
     return folder
 
 
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Of length 1, float32."""
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
 @pytest.fixture
 def make_grid() -> Callable[..., Grid]:
     """A grid with smooth random frames and everything that a grid may carry."""
@@ -48,6 +53,7 @@ def make_grid() -> Callable[..., Grid]:
             meta=GridMeta(key, caption='a "caption" </script>', fps=12.5, seed=seed, settings={"a": 1}),
             mask=rng.integers(0, 256, (V, T, H, W), dtype=np.uint8),
             depth=depth,
+            normals=unit_vectors(rng.normal(size=(V, T, H, W, 3))),
             flow=rng.normal(size=(V, T, H, W, 2)).astype(np.float32),
             intrinsics=rng.normal(size=(V, 3, 3)),
             world_to_camera=rng.normal(size=(V, 4, 4)),

@@ -65,6 +65,23 @@ def test_a_block_is_seen_by_whoever_has_its_descriptor() -> None:
         del seen, seen_depth
 
 
+def test_a_block_holds_the_passes_asked_for_and_no_others() -> None:
+    plain = PixelLayout(2, 3, 4, 5)
+    assert plain.size_bytes == 120 * 12
+    layout = PixelLayout(2, 3, 4, 5, {"a": 1, "b": 3})
+    assert layout.size_bytes == plain.size_bytes + 120 * 16
+    with SharedBlock(layout.size_bytes) as block:
+        memory = mmap.mmap(block.descriptor, layout.size_bytes)
+        colour, depth = layout.arrays(memory)
+        passes = layout.pass_arrays(memory)
+        assert {name: values.shape for name, values in passes.items()} == {"a": (2, 3, 4, 5, 1), "b": (2, 3, 4, 5, 3)}
+        for number, values in enumerate([colour, depth, *passes.values()]):
+            values[:] = number + 1
+        seen = [*layout.arrays(block.memory), *layout.pass_arrays(block.memory).values()]
+        assert [np.unique(values).tolist() for values in seen] == [[1], [2], [3], [4]]
+        del seen
+
+
 def test_messages_arrive_whole_with_their_descriptor() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -29,6 +29,9 @@ def test_round_trip_keeps_everything_and_jpeg_stays_close(make_grid: GridMaker) 
     grid = make_grid()
     back = EncodedGrid(encode(grid)).decode()
     assert back.meta == grid.meta
+    assert back.normals is not None
+    assert grid.normals is not None
+    assert np.abs(back.normals - grid.normals).max() < 1e-3
     for name in ARRAYS:
         assert np.array_equal(getattr(back, name), getattr(grid, name)), name
     mse = np.mean((back.frames.astype(float) - grid.frames) ** 2)
@@ -90,7 +93,9 @@ def test_metadata_is_read_without_touching_pixels(make_grid: GridMaker) -> None:
 def test_damaged_members_are_refused_with_a_sentence_never_with_another_error(data: st.DataObject) -> None:
     frames = np.arange(2 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 2, 4, 4, 3)
     depth = np.ones((2, 2, 4, 4), np.float32)
-    members = encode(Grid(frames=frames, meta=GridMeta("k"), depth=depth, homographies=np.zeros((2, 2, 3, 3))))
+    normals = np.tile(np.array([0, 0, 1], np.float32), (2, 2, 4, 4, 1))
+    grid = Grid(frames=frames, meta=GridMeta("k"), depth=depth, normals=normals, homographies=np.zeros((2, 2, 3, 3)))
+    members = encode(grid)
     name = data.draw(st.sampled_from(sorted(members)))
     raw = bytearray(members[name])
     cut = data.draw(st.integers(0, len(raw)))
@@ -119,6 +124,7 @@ def test_a_newer_schema_is_refused_by_number(make_grid: GridMaker) -> None:
         ("mask", np.zeros((2, 3, 16, 23), np.uint8)),
         ("mask", np.zeros((2, 3, 16, 24), bool)),
         ("depth", np.zeros((2, 3, 16, 24), np.float64)),
+        ("normals", np.zeros((2, 3, 16, 24), np.float32)),
         ("world_to_camera", None),
         ("homographies", np.zeros((2, 3, 3))),
     ],

@@ -93,7 +93,7 @@ class Renderer:
         )
         statistics = geometry_statistics(scene, measurement)
         check(statistics, c.filters, times=c.times)
-        pixels = self.worker.render(scene)
+        pixels = self.worker.render(scene, outputs=c.outputs)
         if not np.isfinite(pixels.colour[:, :, *pixels.window]).all():
             raise ItemFailure("filter", "nan_pixels", "the render holds values that are no numbers")
         statistics |= pixel_statistics(pixels)
@@ -155,6 +155,8 @@ def _grid(c: Config, scene: Scene, pixels: RenderedPixels, frames: npt.NDArray[n
         meta=meta,
         mask=pixels.mask if c.mask else None,
         depth=pixels.depth if c.depth else None,
+        normals=pixels.normals,
+        flow=pixels.flow,
         intrinsics=np.stack([camera.intrinsics_matrix() for camera in scene.cameras]),
         world_to_camera=np.stack([camera.world_to_camera_matrix() for camera in scene.cameras]),
     )

@@ -8,6 +8,7 @@ from fourreal.datagen.assets import ALL, LONGEST
 from fourreal.datagen.blender.background import BackgroundSettings
 from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.lighting import LightSettings
+from fourreal.datagen.blender.surface import Output
 from fourreal.datagen.filters import Filters
 from fourreal.datagen.grid_job import GridJobConfig
 from fourreal.datagen.objaverse.settings import Downloads, Selection
@@ -40,6 +41,10 @@ class Config(GridJobConfig):
     """Store how much of each pixel the asset covers."""
     depth: bool = False
     """Store the planar depth of each pixel."""
+    normals: bool = False
+    """Store the normal of the surface in each pixel."""
+    flow: bool = False
+    """Store where the surface in each pixel moves until the next time, in pixels."""
     camera: CameraSettings = field(default_factory=CameraSettings)
     """Where the views are."""
     light: LightSettings = field(default_factory=LightSettings)
@@ -79,6 +84,12 @@ class Config(GridJobConfig):
             raise UserError(f"--duration-s must be positive, not {self.duration_s}")
         if not self.clips or (len(self.clips) > 1 and {LONGEST, ALL} & set(self.clips)):
             raise UserError(f"--clips takes {LONGEST}, {ALL}, or names, not {' '.join(self.clips) or 'nothing'}")
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What Blender makes beside colour and depth."""
+        wanted: dict[Output, bool] = {"normals": self.normals, "flow": self.flow}
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
 
     @property
     def step_s(self) -> float:

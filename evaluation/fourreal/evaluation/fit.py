@@ -87,9 +87,9 @@ class Fit:
         return np.array([[sx, 0.0, -self.left * sx], [0.0, sy, -self.top * sy], [0.0, 0.0, 1.0]])
 
     def grid(self, grid: Grid) -> Grid:
-        """The grid with frames, mask, intrinsics and homographies fitted; depth and flow are left out.
+        """The grid with frames, mask, intrinsics and homographies fitted; depth, normals and flow are left out.
 
-        (Depth and flow describe surfaces pixel by pixel: resized, they would hold values that are nowhere true.)
+        (They describe surfaces pixel by pixel: resized, they would hold values that are nowhere true.)
         """
         A = self.matrix
         homographies = None
@@ -100,6 +100,7 @@ class Fit:
             frames=self.images(grid.frames),
             mask=None if grid.mask is None else self.masks(grid.mask),
             depth=None,
+            normals=None,
             flow=None,
             intrinsics=None if grid.intrinsics is None else A @ grid.intrinsics,
             homographies=homographies,

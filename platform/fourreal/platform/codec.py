@@ -8,6 +8,7 @@ little-endian, blobs in the order of the grid's `[V, T]`. The codecs of a blob a
 
 * `jpeg`: JPEG, quality 95, chroma 4:4:4 (about 43 dB, 6 KB at 96x160),
 * `png`: lossless, one or three 8-bit channels,
+* `octahedral`: unit vectors to 0.06 degrees (see octahedral.py), then PNG,
 * `zstd`: the frame's bytes grouped by significance (float data compresses better so), then Zstandard.
 
 Small arrays are plain `.npy`. Nothing is ever unpickled.
@@ -33,13 +34,16 @@ import simplejpeg
 
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import SCHEMA_VERSION, Grid, GridMeta
+from fourreal.platform.octahedral import directions_to_integers, integers_to_directions
 
 Array = npt.NDArray[Any]
+_CodecName = Literal["jpeg", "png", "zstd", "octahedral"]
 
 JPEG_QUALITY = 95
 FRAMES = "frames.pack"
 META = "meta.json"
-_PACKS = {"mask": "mask.pack", "depth": "depth.pack", "flow": "flow.pack"}
+_PACKS = {"mask": "mask.pack", "depth": "depth.pack", "normals": "normals.pack", "flow": "flow.pack"}
+_PACK_CODECS: dict[str, _CodecName] = {"mask": "png", "depth": "zstd", "normals": "octahedral", "flow": "zstd"}
 _ARRAYS = {
     "intrinsics": "intrinsics.npy",
     "world_to_camera": "world_to_camera.npy",
@@ -66,7 +70,7 @@ def encode(grid: Grid, *, lossless: bool = False) -> dict[str, bytes]:
     for name, member in _PACKS.items():
         array = getattr(grid, name)
         if array is not None:
-            members[member] = _pack(array, "png" if name == "mask" else "zstd")
+            members[member] = _pack(array, _PACK_CODECS[name])
     for name, member in _ARRAYS.items():
         array = getattr(grid, name)
         if array is not None:
@@ -123,7 +127,7 @@ class EncodedGrid:
         return V, T, H, W
 
     def has(self, name: str) -> bool:
-        """Whether the grid carries `name`: mask, depth, flow, intrinsics, world_to_camera or homographies."""
+        """Whether the grid carries `name`: mask, depth, normals, flow, intrinsics, world_to_camera or homographies."""
         return {**_PACKS, **_ARRAYS}[name] in self.members
 
     def frames_at(self, index: Iterable[tuple[int, int]]) -> npt.NDArray[np.uint8]:
@@ -184,7 +188,7 @@ class EncodedGrid:
     def _damage_named(self, member: str) -> Iterator[None]:
         try:
             yield
-        except (ValueError, struct.error, json.JSONDecodeError, KeyError, OSError, cv2.error) as error:
+        except (ValueError, TypeError, struct.error, json.JSONDecodeError, KeyError, OSError, cv2.error) as error:
             raise UserError(f"{self.where}: {member} is damaged ({error}): make its shard again") from None
 
 
@@ -227,11 +231,15 @@ _CODECS: dict[str, _BlobCodec] = {
         lambda blob, shape, dtype: simplejpeg.decode_jpeg(blob, fastdct=False, fastupsample=False),
     ),
     "png": _BlobCodec(_encode_png, _decode_png),
+    "octahedral": _BlobCodec(
+        lambda frame: _encode_png(directions_to_integers(frame)),
+        lambda blob, shape, dtype: integers_to_directions(_decode_png(blob, shape, dtype)),
+    ),
     "zstd": _BlobCodec(_encode_zstd, _decode_zstd),
 }
 
 
-def _pack(array: Array, codec: Literal["jpeg", "png", "zstd"]) -> bytes:
+def _pack(array: Array, codec: _CodecName) -> bytes:
     frames = array.reshape(-1, *array.shape[2:])
     blobs = [_CODECS[codec].encode(frame) for frame in frames]
     header = json.dumps({"codec": codec, "dtype": array.dtype.str, "shape": array.shape}).encode()

@@ -68,6 +68,8 @@ class Grid:
         frames: uint8 `[V, T, H, W, 3]`, RGB.
         mask: uint8 `[V, T, H, W]`, coverage of the foreground, 0 to 255.
         depth: float32 `[V, T, H, W]`, planar z in metres, `inf` where nothing is hit.
+        normals: float32 `[V, T, H, W, 3]`, of length 1, in the world's axes (as the cameras' world is), on the side
+            that is seen; NaN where there is no surface. The codec keeps the direction to 0.06 degrees.
         flow: float32 `[V, T, H, W, 2]`, pixels (x, y) that a surface point moves by from time t to t + 1 in
             the same view; NaN where unknown, as for all of the last time.
         intrinsics: float64 `[V, 3, 3]` and world_to_camera: float64 `[V, 4, 4]`, OpenCV axes, always together.
@@ -80,6 +82,7 @@ class Grid:
     meta: GridMeta
     mask: npt.NDArray[np.uint8] | None = None
     depth: npt.NDArray[np.float32] | None = None
+    normals: npt.NDArray[np.float32] | None = None
     flow: npt.NDArray[np.float32] | None = None
     intrinsics: npt.NDArray[np.float64] | None = None
     world_to_camera: npt.NDArray[np.float64] | None = None
@@ -92,6 +95,7 @@ class Grid:
         _check("frames", self.frames, self.frames.shape, np.uint8)
         _check("mask", self.mask, (V, T, H, W), np.uint8)
         _check("depth", self.depth, (V, T, H, W), np.float32)
+        _check("normals", self.normals, (V, T, H, W, 3), np.float32)
         _check("flow", self.flow, (V, T, H, W, 2), np.float32)
         _check("intrinsics", self.intrinsics, (V, 3, 3), np.float64)
         _check("world_to_camera", self.world_to_camera, (V, 4, 4), np.float64)

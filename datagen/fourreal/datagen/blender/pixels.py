@@ -24,6 +24,10 @@ class RenderedPixels:
     depth: npt.NDArray[np.float32]
     pixel_path: str = "memory"
     """How the pixels left Blender: "memory" or "exr"."""
+    normals: npt.NDArray[np.float32] | None = None
+    """As in Grid, if asked for."""
+    flow: npt.NDArray[np.float32] | None = None
+    """As in Grid, if asked for."""
 
     @cached_property
     def window(self) -> tuple[slice, slice]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -18,12 +19,14 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class PixelLayout:
-    """Where colour and depth of one grid lie in a block of memory, colour first."""
+    """Where colour, depth and the passes of one grid lie in a block of memory, in this order."""
 
     views: int
     times: int
     height: int
     width: int
+    passes: Mapping[str, int] = field(default_factory=dict)
+    """Channels, float32, of each further pass by name."""
 
     @property
     def colour_shape(self) -> tuple[int, int, int, int, int]:
@@ -38,7 +41,11 @@ class PixelLayout:
     @property
     def size_bytes(self) -> int:
         """Of the whole block."""
-        return self.views * self.times * self.height * self.width * (4 * 2 + 4)
+        return self.views * self.times * self.height * self.width * self._pixel_bytes
+
+    @property
+    def _pixel_bytes(self) -> int:
+        return 4 * 2 + 4 + 4 * sum(self.passes.values())
 
     def arrays(self, block: mmap.mmap) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]]:
         """Colour and depth as views into the block; drop both before the block is closed."""
@@ -46,6 +53,16 @@ class PixelLayout:
         colour = np.frombuffer(block, np.float16, count * 4).reshape(self.colour_shape)
         depth = np.frombuffer(block, np.float32, count, offset=count * 8).reshape(self.depth_shape)
         return colour, depth
+
+    def pass_arrays(self, block: mmap.mmap) -> dict[str, npt.NDArray[np.float32]]:
+        """The passes by name, `[V, T, H, W, channels]`, as views into the block; drop them before it is closed."""
+        count = self.views * self.times * self.height * self.width
+        found, offset = {}, count * 12
+        for name, channels in self.passes.items():
+            values = np.frombuffer(block, np.float32, count * channels, offset=offset)
+            found[name] = values.reshape(*self.depth_shape, channels)
+            offset += values.nbytes
+        return found
 
 
 class SharedBlock:

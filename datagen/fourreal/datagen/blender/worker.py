@@ -11,6 +11,7 @@ timeout, memory or crash is gone by then, and the next request starts a new one.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from fourreal.datagen.blender.pixels import RenderedPixels
 from fourreal.datagen.blender.process import ChildProcess
 from fourreal.datagen.blender.scene import Clip, Measurement, Scene
 from fourreal.datagen.blender.shared import PixelLayout, SharedBlock
+from fourreal.datagen.blender.surface import Output, flow_of, normals_of, passes_for
 
 PixelPath = Literal["memory", "exr"]
 
@@ -88,19 +90,29 @@ class BlenderWorker:
         answer = self._ask({"kind": "measure", "asset": asset, "clip": clip, "times_s": list(times_s)})
         return Measurement(np.array(answer["hull"]), np.array(answer["points"]))
 
-    def render(self, scene: Scene, pixel_path: PixelPath = "memory") -> RenderedPixels:
-        """Render every view at every time.
+    def render(
+        self, scene: Scene, pixel_path: PixelPath = "memory", outputs: Collection[Output] = ()
+    ) -> RenderedPixels:
+        """Render every view at every time; `outputs` are made beside colour and depth, which they leave as they are.
 
         "memory" takes the pixels straight from Cycles (and falls back to files by itself if that gives none);
         "exr" goes through files. Both give the same bytes. Raises WorkerFailure as `load` does.
         """
-        layout = PixelLayout(len(scene.cameras), len(scene.times_s), scene.height, scene.width)
-        request = {"kind": "render", "scene": scene.to_json(), "pixel_path": pixel_path}
+        passes = passes_for(outputs)
+        layout = PixelLayout(len(scene.cameras), len(scene.times_s), scene.height, scene.width, passes)
+        request = {"kind": "render", "scene": scene.to_json(), "pixel_path": pixel_path, "outputs": list(outputs)}
         with SharedBlock(layout.size_bytes) as block:
             answer = self._ask(request, block.descriptor)
             colour, depth = layout.arrays(block.memory)
-            pixels = RenderedPixels(colour.copy(), depth.copy(), answer["pixel_path"])
-            del colour, depth  # views into the block, which cannot be closed under them
+            surface = layout.pass_arrays(block.memory)
+            pixels = RenderedPixels(
+                colour.copy(),
+                depth.copy(),
+                answer["pixel_path"],
+                normals=normals_of(surface) if "normals" in outputs else None,
+                flow=flow_of(surface, scene) if "flow" in outputs else None,
+            )
+            del colour, depth, surface  # views into the block, which cannot be closed under them
         return pixels
 
     def export(self, model: dict[str, Any], path: Path) -> None:

@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 import bpy
 
-COVERAGE = "fourreal-coverage"
-"""Name of the pass of `add_coverage`: the share of the pixel in which the asset is seen."""
+from fourreal.datagen.blender.surface import COVERAGE
 
 Value = Any | float
 """A node's output socket, or a constant."""

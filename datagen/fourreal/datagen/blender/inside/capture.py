@@ -98,6 +98,8 @@ def _stacked(planes: Mapping[str, npt.NDArray[np.float32]], name: str, channels:
 
 
 def _planes(result: Any) -> dict[str, npt.NDArray[np.float32]]:
+    if result is None:
+        return {}
     H, W = result.resolution_y, result.resolution_x
     planes = {}
     for layer_pass in result.layers[0].passes:

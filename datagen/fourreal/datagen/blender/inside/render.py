@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mathutils import Matrix, Vector
 from fourreal.datagen.blender.inside.capture import MemoryCapture, render_through_exr
 from fourreal.datagen.blender.inside.crop import crop_to_asset
 from fourreal.datagen.blender.inside.measure import go_to
+from fourreal.datagen.blender.inside.surface import SurfacePasses
 from fourreal.datagen.blender.scene import Camera, Lights, Normalisation, Scene
 
 _SENSOR_WIDTH_MM = 36.0
@@ -22,10 +24,17 @@ _NO_HIT_DEPTH = 0.5e10  # Cycles writes 1e10 where a ray hits nothing
 _HALF_FLOAT_MAX = 65504.0
 
 
-def render_scene(scene: Scene, pixel_path: str, colour: npt.NDArray[np.float16], depth: npt.NDArray[np.float32]) -> str:
+def render_scene(
+    scene: Scene,
+    pixel_path: str,
+    colour: npt.NDArray[np.float16],
+    depth: npt.NDArray[np.float32],
+    surface: Mapping[str, npt.NDArray[np.float32]],
+) -> str:
     """Render the open asset into `colour` `[V, T, H, W, 4]` and `depth` `[V, T, H, W]` (see RenderedPixels).
 
-    Colour must hold zeros: the empty part of a frame is not rendered.
+    `surface` are the passes asked for, `[V, T, H, W, channels]` by name (see blender/surface.py). Colour and these
+    must hold zeros: the empty part of a frame is not rendered.
 
     `pixel_path` is "memory", which leans on internals of Cycles, or "exr", through files. Returns the one that was
     used: memory falls back to exr when a Blender gives no pixels that way.
@@ -35,10 +44,13 @@ def render_scene(scene: Scene, pixel_path: str, colour: npt.NDArray[np.float16],
     _add_lights(scene.lights)
     _configure(scene)
     depth.fill(np.inf)
+    surface_passes = SurfacePasses(surface, scene.times_s) if surface else None
     with tempfile.TemporaryDirectory() as folder, MemoryCapture() as capture:
         for t, time_s in enumerate(scene.times_s):
             bpy.context.scene.cycles.seed = (scene.seed + t) % 2**31
             bpy.context.scene.update_tag()  # or persistent data goes on with the seed of the first time
+            if surface_passes is not None:
+                surface_passes.prepare(t)
             go_to(time_s)
             lines, columns = crop_to_asset(scene)
             passes = capture.render(views) if pixel_path == "memory" else None
@@ -47,6 +59,9 @@ def render_scene(scene: Scene, pixel_path: str, colour: npt.NDArray[np.float16],
                 passes = render_through_exr(views, Path(folder))
             for v, view in enumerate(views):
                 colour[v, t, lines, columns] = np.clip(passes[view].colour, 0.0, _HALF_FLOAT_MAX)
+                for name, plane in surface.items():
+                    seen = plane[v, t, lines, columns]
+                    seen[:] = passes[view].aovs[name].reshape(seen.shape)
                 depth[v, t, lines, columns] = np.where(passes[view].depth < _NO_HIT_DEPTH, passes[view].depth, np.inf)
     return pixel_path
 

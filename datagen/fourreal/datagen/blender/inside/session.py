@@ -12,6 +12,7 @@ from fourreal.datagen.blender.inside.measure import measure
 from fourreal.datagen.blender.inside.render import render_scene
 from fourreal.datagen.blender.scene import Scene
 from fourreal.datagen.blender.shared import PixelLayout
+from fourreal.datagen.blender.surface import passes_for
 
 
 class Session:
@@ -35,13 +36,15 @@ class Session:
             case {"kind": "measure", "asset": path, "clip": clip, "times_s": times_s}:
                 self._import(path, clip)
                 return measure(times_s)
-            case {"kind": "render", "scene": value, "pixel_path": pixel_path} if block is not None:
+            case {"kind": "render", "scene": value, "pixel_path": pixel_path, "outputs": outputs} if block is not None:
                 scene = Scene.from_json(value)
                 self._import(scene.asset, scene.clip)
                 self._imported = None  # rendering adds cameras and lights: the next request starts from the file
-                layout = PixelLayout(len(scene.cameras), len(scene.times_s), scene.height, scene.width)
+                passes = passes_for(outputs)
+                layout = PixelLayout(len(scene.cameras), len(scene.times_s), scene.height, scene.width, passes)
                 memory = mmap.mmap(block, layout.size_bytes)
-                return {"pixel_path": render_scene(scene, pixel_path, *layout.arrays(memory))}
+                pixels = (*layout.arrays(memory), layout.pass_arrays(memory))
+                return {"pixel_path": render_scene(scene, pixel_path, *pixels)}
             case {"kind": "export", "model": model, "path": path}:
                 self._imported = None
                 export_model(model, Path(path))
