@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from fourreal.datagen.grid_job import GridJobConfig, run_or_estimate
 from fourreal.datagen.seeds import item_rng
+from fourreal.datagen.selection.filters import ClipFilters
+from fourreal.datagen.selection.judge import ClipJudge
 from fourreal.datagen.statistics_page import write_statistics_page
-from fourreal.datagen.synthesis import Frames, plan_warp, synthesize
+from fourreal.datagen.synthesis import plan_warp, synthesize
 from fourreal.datagen.videos.reader import ClipReader
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.datagen.videos.timing import Timing
@@ -47,6 +49,8 @@ class Config(GridJobConfig):
     """Kind of the path over views; mixed draws one of the others for each grid."""
     magnitude: float = 1.0
     """Scales the path: at 1 the last view is up to 15 percent moved, 15 degrees orbited or 20 percent zoomed."""
+    filters: ClipFilters = field(default_factory=ClipFilters)
+    """What is refused."""
 
     NOT_DECIDING_BYTES = GridJobConfig.NOT_DECIDING_BYTES | {"clip_limit_s"}
     AT_LEAST_ONE = (*GridJobConfig.AT_LEAST_ONE, "stride", "clips_per_video")
@@ -71,7 +75,8 @@ class Synthesizer:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.reader = ClipReader(config.timing, limit_s=config.clip_limit_s)
+        self.judge = ClipJudge(config.filters, config.height, config.width)
+        self.reader = ClipReader(config.timing, self.judge, limit_s=config.clip_limit_s)
 
     def process(self, item: Item) -> Grid:
         """See `Processor`."""
@@ -93,7 +98,7 @@ class Synthesizer:
             fps=clip.fps,
             seed=c.seed,
             settings={name: getattr(c, name) for name in ("stride", "fps", "magnitude")},
-            motion={"mean_change_grey_levels": _mean_change(frames[0])},
+            motion={name: round(value, 6) for name, value in self.judge.statistics.items()},
             provenance={"job": "synthesize", "family": family, "start_s": round(clip.times_s[0], 6)},
         )
         homographies = np.repeat(warp.homographies[:, None], c.times, axis=1)
@@ -102,13 +107,6 @@ class Synthesizer:
     def close(self) -> None:
         """See `Processor`."""
         self.reader.close()
-
-
-def _mean_change(frames: Frames) -> float:
-    """Mean absolute change from one time to the next, grey levels."""
-    if len(frames) < 2:
-        return 0.0
-    return round(float(np.abs(np.diff(frames.astype(np.int16), axis=0)).mean()), 3)
 
 
 def data_job(config: Config) -> DataJob:

@@ -1,33 +1,62 @@
-"""Dark bars of a letterbox."""
+"""The dark bars of a letterbox or pillarbox."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom; right and bottom are not inside."""
+_Grey = npt.NDArray[np.float32]
 
-_BAR_LEVEL = 20
-"""A row or column that never gets brighter than this is taken for a bar of the letterbox."""
-_MOST_BAR = 0.3
+_DARK = 24
+"""Grey level up to which most of a row of a bar stays; limited-range black, noise and rounding lie below."""
+_MOST_PERCENT = 65
+"""Most of a row is plain; a logo may have the rest."""
+_PLAIN = 5
+"""Grey levels that these lie apart at most."""
+_STEP = 10
+"""At a bar's end most columns get brighter by so many grey levels at once; a night sky does not."""
+_LARGEST = 0.3
 """More than this share on one side is darkness in the scene, not a bar."""
+_SMEAR = 2
+"""The codec smears the edge of a bar: so many more rows go with it."""
 
 
 def bright_box(brightest: npt.NDArray[np.uint8]) -> Box:
-    """The part of a clip inside its bars; `brightest` `[H, W]` is the largest value of each pixel over all times."""
-    top, bottom = _bright_span(brightest.max(axis=1))
-    left, right = _bright_span(brightest.max(axis=0))
-    return left, top, right, bottom
+    """The part of a clip inside its bars, whatever logo, subtitle or noise lies in them.
+
+    `brightest` `[H, W]` is the largest grey value of each pixel over all times. Bars come in pairs of one size, and
+    end in a straight edge across the frame on one side at least (on the other the picture may be dark there, too). So
+    a clip of a dark scene loses the same rows as its bright neighbours, or none.
+    """
+    height, width = brightest.shape
+    smooth = cv2.blur(brightest, (3, 3)).astype(np.float32)
+    top = _bar(smooth)
+    left = _bar(smooth[top : height - top].T)
+    return left, top, width - left, height - top
 
 
-def _bright_span(brightest: npt.NDArray[np.uint8]) -> tuple[int, int]:
-    bright = np.flatnonzero(brightest > _BAR_LEVEL)
-    length = len(brightest)
-    if not len(bright):
-        return 0, length
-    first, last = int(bright[0]), int(bright[-1]) + 1
-    # The codec smears the edge of a bar: two more lines go with it.
-    first = 0 if first > _MOST_BAR * length else first + 2 if first else 0
-    last = length if length - last > _MOST_BAR * length else last - 2 if last < length else length
-    return first, last
+def _bar(picture: _Grey) -> int:
+    """Rows to cut off at the top, and as many at the bottom."""
+    sides = picture, picture[::-1]
+    dark = [_dark_rows(side) for side in sides]
+    for size in sorted({n for n in dark if 0 < n <= _LARGEST * len(picture)}, reverse=True):
+        edges = [_ends_in_an_edge(side, size) for side in sides]
+        # Where a subtitle lies in a bar it does not end in darkness, but it has its edge.
+        if any(edges) and all(edge or rows >= size for edge, rows in zip(edges, dark, strict=True)):
+            return size + _SMEAR
+    return 0
+
+
+def _dark_rows(picture: _Grey) -> int:
+    """How many rows from the top on are dark and plain over most of their length."""
+    low, high = np.percentile(picture, [5, _MOST_PERCENT], axis=1)
+    light = np.flatnonzero((high > _DARK) | (high - low > _PLAIN))
+    return int(light[0]) if len(light) else len(picture)
+
+
+def _ends_in_an_edge(picture: _Grey, size: int) -> bool:
+    inside, outside = picture[size + 1 : size + 1 + _SMEAR], picture[max(0, size - 1 - _SMEAR) : max(1, size - 1)]
+    return bool(np.median(inside.mean(axis=0) - outside.mean(axis=0)) >= _STEP)

@@ -1,0 +1,1 @@
+"""Which clips of ordinary video are worth a grid: statistics, filters, still scenes, near-duplicates."""

@@ -1,0 +1,204 @@
+"""What moves in a clip: the camera, or something in front of it.
+
+Letters: F frames of a span, P points. Lengths are shares of the frame's smaller side, so that they do not depend on
+the resolution; a *step* is one frame of the clip to the next.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fourreal.datagen.selection.tracks import Grey, Span, follow
+
+Array = npt.NDArray[np.float64]
+
+_INLIER_PIXELS = 0.8
+"""A point is at rest when it is so near to where the camera's motion takes it."""
+_CLEARLY_MORE = 0.05
+_FEWEST_POINTS = 12
+"""Fewer say nothing of a homography."""
+_STUCK_PIXELS = 0.25
+_CARRIED_PIXELS = 2.0
+_FEWEST_STUCK = 6
+_EDGE = 0.2
+_MOST_STUCK = 0.35
+_PATCH_PIXELS = 12
+_FEWEST_IN_PATCH = 4
+_PARALLAX = (0.4, 2.5)
+"""A still point may move by so many times what the plane of the scene does in its place.
+
+Wider would take more camera paths for what they are, and more cars that the camera follows for still.
+"""
+
+
+@dataclass(frozen=True)
+class _SpanMotion:
+    """What one span says."""
+
+    span: Span
+    camera: Array
+    """`[F-1, 2]`: displacement that the camera gives to the middle of the frame, pixels, each step."""
+    camera_speed: Array
+    """`[F-1]`: mean length over the frame of the camera's displacement, pixels, each step."""
+    speed: Array
+    """`[P]`: mean length of a point's step, pixels."""
+    residual: Array
+    """`[P]`: the same, the camera's motion taken away."""
+    carried: Array
+    """`[P]`: how far, within the span, the camera takes the place of a point, pixels."""
+    inlier: float
+    """Share of points that move as the camera makes a plane move."""
+    rigid: npt.NDArray[np.bool_]
+    """`[P]`: moves as the camera makes something still move, near or far."""
+
+
+def motion_statistics(grey: Grey) -> dict[str, float]:
+    """How a clip `[T, H, W]` of small grey frames moves.
+
+    `p95_share` is the 95th percentile over points of each point's mean step, as a render's; `camera_share` the mean
+    over the frame and all steps of what the camera does to it, by homographies (RANSAC on tracked points);
+    `shake_share` the mean distance of the camera's step from the mean of the steps before and after;
+    `residual_share` the 95th percentile of a point's mean step once the camera's is taken away.
+
+    Of points: `inlier_share` is the share that one plane explains, `rigid_share` that a still scene with depth
+    explains (see `_rigid`), `moving_patch` the largest share in any patch of the frame that it does not explain,
+    `stuck_share` that does not move although the frame does there, `tracked_share` that was not lost on the way
+    through a span, in the span where that is least; `textured_share` is the share of the frame that has points at
+    all. Without points nothing is known to move, and all are 0.
+    """
+    spans = list(follow(grey))
+    motions = [m for m in map(_span_motion, spans) if m is not None]
+    started = sum(span.started for span in spans)
+    side = min(grey.shape[1:])
+    cells = max(1, grey.shape[1] // 8 * (grey.shape[2] // 8))
+    found = {
+        "textured_share": started / cells / max(1, len(spans)),
+        "tracked_share": min((span.points.shape[1] / max(1, span.started) for span in spans), default=0.0),
+    }
+    if not motions:
+        names = (
+            "p95_share",
+            "camera_share",
+            "shake_share",
+            "residual_share",
+            "inlier_share",
+            "rigid_share",
+            "moving_patch",
+            "stuck_share",
+        )
+        return found | dict.fromkeys(names, 0.0)
+    weights = [m.span.points.shape[1] for m in motions]
+    return found | {
+        "p95_share": float(np.percentile(np.concatenate([m.speed for m in motions]), 95)) / side,
+        "camera_share": float(np.concatenate([m.camera_speed for m in motions]).mean()) / side,
+        "shake_share": _shake(np.concatenate([m.camera for m in motions])) / side,
+        "residual_share": float(np.percentile(np.concatenate([m.residual for m in motions]), 95)) / side,
+        "inlier_share": float(np.average([m.inlier for m in motions], weights=weights)),
+        "rigid_share": float(np.concatenate([m.rigid for m in motions]).mean()),
+        "stuck_share": float(np.concatenate([_stuck(m, grey.shape[1:]) for m in motions]).mean()),
+        # Where nothing is known, something may move.
+        "moving_patch": max(_moving_patch(m) for m in motions) if len(motions) == len(spans) else 1.0,
+    }
+
+
+def _span_motion(span: Span) -> _SpanMotion | None:
+    """None where too few points were followed to know the camera."""
+    points = span.points
+    if points.shape[1] < _FEWEST_POINTS:
+        return None
+    steps = [camera for a, b in itertools.pairwise(points) if (camera := _camera(a, b)) is not None]
+    whole = [camera for frame in points[1:] if (camera := _camera(points[0], frame)) is not None]
+    if len(steps) + len(whole) < 2 * (len(points) - 1):
+        return None
+    expected = np.stack([_apply(camera, frame) for camera, frame in zip(steps, points, strict=False)])
+    plane = np.stack([_apply(camera, points[0]) for camera in whole])
+    apart = np.linalg.norm(points[1:] - plane, axis=-1)
+    middle = points[0].mean(axis=0, keepdims=True)
+    return _SpanMotion(
+        span=span,
+        camera=np.concatenate([_apply(camera, middle) - middle for camera in steps]),
+        camera_speed=np.linalg.norm(expected - points[:-1], axis=-1).mean(axis=1),
+        speed=np.linalg.norm(np.diff(points, axis=0), axis=-1).mean(axis=0),
+        residual=np.linalg.norm(points[1:] - expected, axis=-1).mean(axis=0),
+        carried=np.linalg.norm(plane - points[0], axis=-1).max(axis=0),
+        inlier=float((apart < _INLIER_PIXELS).mean()),
+        rigid=_rigid(points, plane),
+    )
+
+
+def _rigid(points: Array, plane: Array) -> npt.NDArray[np.bool_]:
+    """Which points, of `[F, P, 2]`, a still scene explains, where `plane` `[F-1, P, 2]` is the homography's answer.
+
+    After plane and parallax (Irani and Anandan, "A unified approach to moving object detection in 2D and 3D scenes",
+    PAMI 1998): where a camera only travels, a still point at another depth than the plane moves along the plane's own
+    displacement there, by a factor that is its own and the same at all times. So each point has one unknown for
+    2(F-1) equations. Turning cameras keep to that roughly at most; a thing that moves along with the camera's own
+    motion, in proportion, cannot be told from a near or far one and is bounded by `_PARALLAX` only.
+    """
+    by_plane = plane - points[0]
+    moved = points[1:] - points[0]
+    factor = (by_plane * moved).sum(axis=(0, 2)) / np.maximum((by_plane**2).sum(axis=(0, 2)), 1e-9)
+    factor = np.clip(factor, *_PARALLAX)
+    apart = np.linalg.norm(moved - factor[:, None] * by_plane, axis=-1).max(axis=0)
+    apart = np.minimum(apart, np.linalg.norm(points[1:] - plane, axis=-1).max(axis=0))
+    return np.asarray(apart < _INLIER_PIXELS)
+
+
+def _stuck(motion: _SpanMotion, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Which points `[P]` stay where they are in a frame of `size` (H, W) that moves there: those of something laid
+    over it. Where many of the points along the frame's edge do, it is no camera that moves, but something large."""
+    points = motion.span.points
+    still = np.linalg.norm(points - points[0], axis=-1).max(axis=0) < _STUCK_PIXELS
+    stuck = still & (motion.carried > _CARRIED_PIXELS)
+    edge = np.any(np.abs(points[0] / size[::-1] - 0.5) > 0.5 - _EDGE, axis=-1)
+    if stuck.sum() < _FEWEST_STUCK or stuck[edge].mean() > _MOST_STUCK:
+        return np.zeros_like(stuck)
+    return np.asarray(stuck)
+
+
+def _moving_patch(motion: _SpanMotion) -> float:
+    """The largest share of points in any patch of the frame that a still scene does not explain.
+
+    Points lost to noise lie about singly; a thing that moves owns its patch, however small it is in the frame.
+    """
+    cell = (motion.span.points[0] // _PATCH_PIXELS).astype(int)
+    shape = cell.max(axis=0) + 1
+    everything, moving = np.zeros(shape), np.zeros(shape)
+    np.add.at(everything, tuple(cell.T), 1.0)
+    np.add.at(moving, tuple(cell[~motion.rigid].T), 1.0)
+    around = [
+        cv2.boxFilter(count, -1, (2, 2), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        for count in (everything, moving)
+    ]
+    enough = around[0] >= _FEWEST_IN_PATCH
+    return float((around[1][enough] / around[0][enough]).max(initial=0.0))
+
+
+def _shake(camera: Array) -> float:
+    """Of steps `[N, 2]`: mean distance from the mean of their neighbours."""
+    if len(camera) < 3:
+        return 0.0
+    return float(np.linalg.norm(camera[1:-1] - 0.5 * (camera[2:] + camera[:-2]), axis=-1).mean())
+
+
+def _camera(here: Array, there: Array) -> Array | None:
+    """The homography `[3, 3]` that most points `[P, 2]` follow; None where there is none.
+
+    An affine map, unless a homography explains clearly more: its two further numbers, fitted to points in one corner,
+    mean nothing in the others.
+    """
+    affine, by_affine = cv2.estimateAffine2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PIXELS)
+    matrix, by_matrix = cv2.findHomography(here, there, cv2.RANSAC, _INLIER_PIXELS)
+    if matrix is not None and (affine is None or by_matrix.sum() > by_affine.sum() + _CLEARLY_MORE * len(here)):
+        return np.asarray(matrix, np.float64)
+    return None if affine is None else np.vstack([affine, [0.0, 0.0, 1.0]])
+
+
+def _apply(matrix: Array, points: Array) -> Array:
+    mapped = np.c_[points, np.ones(len(points))] @ matrix.T
+    return np.asarray(mapped[:, :2] / mapped[:, 2:])

@@ -1,0 +1,121 @@
+"""Text that lies over a clip: subtitles, titles, credits.
+
+Letters: T frames, H rows, W columns, N components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fourreal.datagen.selection.tracks import Grey
+
+_FRAMES = 3
+_STROKE = 1 / 24
+"""Strokes are narrower than this share of the frame's height."""
+_RISE = 45
+"""Grey levels by which a stroke differs from what is around it."""
+_HEIGHTS = (1 / 60, 1 / 7)
+"""Height of a letter, as a share of the frame's."""
+_FEWEST_LETTERS = 5
+"""Components of a line of text; windows and fences make shorter lines of things so alike now and then."""
+
+
+@dataclass(frozen=True)
+class _Letters:
+    """Components that may be letters, `[N]` each; pixels."""
+
+    left: npt.NDArray[np.int64]
+    top: npt.NDArray[np.int64]
+    width: npt.NDArray[np.int64]
+    height: npt.NDArray[np.int64]
+    stroke: npt.NDArray[np.float64]
+    level: npt.NDArray[np.float64]
+
+
+def text_share(grey: Grey) -> float:
+    """Share of the frame that lines of text cover at all times of a clip `[T, H, W]`.
+
+    Strokes are narrow ridges (white top hat), bright or dark, that are there in frames from the clip's beginning to
+    its end, so a scene that moves is taken away from behind its subtitles. Text is a row of components of one height,
+    stroke width, brightness and base line (after Epshtein, Ofek and Wexler, "Detecting text in natural scenes with
+    stroke width transform", CVPR 2010, without the transform). It neither reads nor knows letters: a still row of
+    like things is text to it; handwriting, letters that touch and words of few letters are not.
+    """
+    height, width = grey.shape[1:]
+    covered = np.zeros((height, width), bool)
+    looked_at = grey[sorted({round(i) for i in np.linspace(0, len(grey) - 1, _FRAMES)})]
+    for frames in (looked_at, np.invert(looked_at)):
+        for left, top, right, bottom in _lines(_letters(frames)):
+            covered[top:bottom, left:right] = True
+    return float(covered.mean())
+
+
+def _letters(frames: Grey) -> _Letters:
+    """What is a bright ridge of a letter's size in all frames."""
+    height = frames.shape[1]
+    size = max(5, round(_STROKE * height)) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    ridges = [cv2.morphologyEx(frame, cv2.MORPH_TOPHAT, kernel) > _RISE for frame in frames]
+    mask = np.all(ridges, axis=0).astype(np.uint8)
+    picture = frames.min(axis=0)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    left, top, wide, high, area = (boxes[:, i].astype(np.int64) for i in range(5))
+    lowest, highest = (share * height for share in _HEIGHTS)
+    good = (high >= max(5.0, lowest)) & (high <= highest) & (wide <= 2.5 * high) & (area >= 0.15 * wide * high)
+    good[0] = False  # what is no component
+    inner = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    total = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
+    stroke = np.bincount(labels.ravel(), inner.ravel(), minlength=count) / total
+    level = np.bincount(labels.ravel(), picture.ravel(), minlength=count) / total
+    return _Letters(left[good], top[good], wide[good], high[good], stroke[good], level[good])
+
+
+def _lines(letters: _Letters) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes (left, top, right, bottom) of the rows of letters."""
+    N = len(letters.left)
+    if N < _FEWEST_LETTERS:
+        return
+    right, bottom = letters.left + letters.width, letters.top + letters.height
+    size = letters.height.astype(np.float64)
+
+    def ratio(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.maximum(values[:, None], values) / np.maximum(np.minimum(values[:, None], values), 1e-9))
+
+    gap = np.maximum(letters.left[None] - right[:, None], letters.left[:, None] - right[None])
+    lower = np.minimum(size[:, None], size)
+    like = (
+        (ratio(size) < 2.0)
+        & (ratio(letters.stroke) < 1.7)
+        & (np.abs(letters.level[:, None] - letters.level) < 40)
+        & (np.abs(bottom[:, None] - bottom) < 0.35 * lower + 1)
+        & (gap < 1.3 * np.maximum(size[:, None], size))
+        & (gap > -0.3 * lower)
+    )
+    group = np.arange(N)
+    for _ in range(N):  # labels spread along the row
+        spread = np.where(like, group, N).min(axis=1)
+        if np.array_equal(spread, group):
+            break
+        group = np.minimum(group, spread)
+    for label in np.unique(group):
+        row = group == label
+        if row.sum() >= _FEWEST_LETTERS and _is_level(letters, row):
+            yield (
+                int(letters.left[row].min()),
+                int(letters.top[row].min()),
+                int(right[row].max()),
+                int(bottom[row].max()),
+            )
+
+
+def _is_level(letters: _Letters, row: npt.NDArray[np.bool_]) -> bool:
+    """Whether a row is level and its components stand side by side, not all over one another."""
+    bottom = (letters.top + letters.height)[row]
+    size = float(np.median(letters.height[row]))
+    length = np.ptp(letters.left[row])
+    return bool(np.median(np.abs(bottom - np.median(bottom))) < 0.12 * size + 0.5 and length > 2.0 * size)
