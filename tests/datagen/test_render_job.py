@@ -75,7 +75,7 @@ def test_real_assets_become_grids_and_a_static_one_is_refused(shared_data: Path,
 
 @pytest.mark.blender
 def test_the_same_item_gives_the_same_bytes_whatever_came_before(tmp_path: Path) -> None:
-    config = config_of(tmp_path, "procedural:3", depth=True)
+    config = config_of(tmp_path, "procedural:3", depth=True, normals=True, flow=True)
     items = list(list_assets(open_assets(config.assets, config.seed), 1))
     forwards = make(config, items)
     (tmp_path / "out" / "assets" / f"{items[0].spec['asset']}.glb").unlink()
@@ -84,6 +84,7 @@ def test_the_same_item_gives_the_same_bytes_whatever_came_before(tmp_path: Path)
         assert isinstance(a, Grid)
         assert isinstance(b, Grid)
         assert encode(a) == encode(b)
+        assert {"depth.pack", "normals.pack", "flow.pack"} <= set(encode(a))
         assert a.meta.licence == "CC0-1.0"
     keys = {grid.key for grid in forwards if isinstance(grid, Grid)}
     assert keys == {item.key for item in items}
