@@ -63,6 +63,15 @@ def make_grid() -> Callable[..., Grid]:
     return make
 
 
+@pytest.fixture(scope="module")
+def ray_of_two_cores() -> Iterator[None]:
+    """One Ray for a module's tests, whose jobs would each start and stop their own."""
+    from fourreal.platform.runtime import ray_session
+
+    with ray_session(2):
+        yield
+
+
 @pytest.fixture(scope="session")
 def _s3_server() -> Iterator[str]:
     from moto.server import ThreadedMotoServer

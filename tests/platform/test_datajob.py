@@ -127,6 +127,7 @@ def test_workers_share_what_is_prepared_at_a_time(workers: int, threads: int) ->
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_of_two_cores")
 class TestOnRay:
     def test_a_slow_item_is_waited_for_beside_the_others_and_few_are_prepared_ahead(self, tmp_path: Path) -> None:
         log = tmp_path / "log"
@@ -191,6 +192,7 @@ class TestOnRay:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_of_two_cores")
 def test_an_estimate_counts_up_a_few_items_and_leaves_nothing_behind(tmp_path: Path) -> None:
     faults = tmp_path / "faults.json"
     faults.write_text('{"0": "refuse"}')
