@@ -22,6 +22,21 @@ Source = str | Path | BinaryIO
 
 _WORTH_A_SEEK_S = 0.5
 """A seek costs about as much as decoding so much video."""
+_FASTEST_FPS = 240
+"""What claims more names the ticks of its clock."""
+_MEASURED_PACKETS = 64
+
+
+MOST_PIXELS = 8192 * 4608
+"""Of a frame: what 8K needs. Larger ones are not decoded, since a decoder holds up to 16 of them."""
+
+
+class NoVideoError(UserError):
+    """The file has no video stream."""
+
+
+class NoDecoderError(UserError):
+    """The video's codec cannot be decoded here."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +79,18 @@ class VideoDecoder:
         self._name = _name(source)
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "NONE"  # a data job has one process a core already
-        self._stream.codec_context.options = {"err_detect": "bitstream+buffer+explode"}
+        self._stream.codec_context.options = {
+            "err_detect": "bitstream+buffer+explode",
+            "max_pixels": str(MOST_PIXELS),  # whatever the container says
+        }
         self.info = _info(self._container)
         self._frames = self._decode()
         self.position_s = -math.inf
         """Time of the last frame given; there is no way back."""
+        self.read_until_s = 0.0
+        """Time of the last packet, whether it could be decoded or not."""
+        self.is_damaged = False
+        """Whether frames are being left out, since packets before them could not be decoded."""
         self._start_s = float((self._stream.start_time or 0) * self._stream.time_base)
 
     def close(self) -> None:
@@ -120,23 +142,28 @@ class VideoDecoder:
                 return
 
     def _decode(self) -> Iterator[DecodedFrame]:
-        last_s, damaged = -math.inf, False
+        last_s = -math.inf
+        self.is_damaged = False
         for packet in self._packets():
             try:
                 images = packet.decode()
             except av.FFmpegError:
-                damaged = True
+                self.is_damaged = True
                 continue
             for image in images:
                 time_s = self._time_s(image, last_s)
-                if time_s <= last_s or (damaged and not image.key_frame):
+                if time_s <= last_s or (self.is_damaged and not image.key_frame):
                     continue
-                yield DecodedFrame(time_s, image, damaged)
-                last_s, damaged = time_s, False
+                after_damage, self.is_damaged = self.is_damaged, False
+                last_s = time_s
+                yield DecodedFrame(time_s, image, after_damage)
 
     def _packets(self) -> Iterator[av.Packet]:
         try:
-            yield from self._container.demux(self._stream)
+            for packet in self._container.demux(self._stream):
+                if packet.pts is not None:
+                    self.read_until_s = max(self.read_until_s, float(packet.pts * packet.time_base) - self._start_s)
+                yield packet
         except (av.FFmpegError, OSError) as error:
             raise UserError(f"{self._name} cannot be decoded: {error.strerror}") from None
 
@@ -180,7 +207,7 @@ def write_video(path: str | Path, frames: Frame, fps: float) -> None:
 def _info(container: av.container.InputContainer) -> VideoInfo:
     stream = container.streams.video[0]
     rate = stream.average_rate or stream.guessed_rate
-    fps = float(rate) if rate else 0.0
+    fps = float(rate) if rate and rate <= _FASTEST_FPS else _measured_fps(container)
     if stream.duration:
         duration_s = float(stream.duration * stream.time_base)
     else:
@@ -189,14 +216,30 @@ def _info(container: av.container.InputContainer) -> VideoInfo:
     return VideoInfo(stream.width, stream.height, fps, stream.frames or round(duration_s * fps), duration_s, aspect)
 
 
+def _measured_fps(container: av.container.InputContainer) -> float:
+    """From the first packets, where the container names no rate or that of its clock; 0 where they have no times."""
+    stream = container.streams.video[0]
+    try:
+        packets = list(itertools.islice(container.demux(stream), _MEASURED_PACKETS))
+        container.seek(stream.start_time or 0, stream=stream, backward=True)
+    except av.FFmpegError:
+        return 0.0
+    times = sorted(packet.pts for packet in packets if packet.pts is not None)
+    gap = float(np.median(np.diff(times)) * stream.time_base) if len(times) > 1 else 0.0
+    return 1.0 / gap if gap > 0 else 0.0
+
+
 def _open(source: Source) -> av.container.InputContainer:
     try:
-        container = av.open(str(source) if isinstance(source, Path) else source)
+        container = av.open(str(source) if isinstance(source, Path) else source, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise UserError(f"{_name(source)} is no readable video: {error.strerror}") from None
     if not container.streams.video:
         container.close()
-        raise UserError(f"{_name(source)} has no video stream")
+        raise NoVideoError(f"{_name(source)} has no video stream")
+    if container.streams.video[0].codec_context is None:
+        container.close()
+        raise NoDecoderError(f"{_name(source)} has a codec that cannot be decoded here")
     return container
 
 

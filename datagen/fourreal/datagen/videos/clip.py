@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
-from fourreal.datagen.videos.bars import Box, bright_box
+from fourreal.datagen.videos.bars import bright_box
+from fourreal.datagen.videos.crop import crop
 from fourreal.datagen.videos.hdr import HLG, PQ, tone_map
 
 Images = npt.NDArray[np.uint8]
@@ -37,45 +38,34 @@ class Clip:
     ) -> None:
         """`times_s` are the times of presentation, from the start of the file, `fps` the rate that was asked for."""
         self.times_s, self.fps = tuple(times_s), fps
-        self._frames = list(frames)
-        self._shown = _Shown(frames[0], pixel_aspect)
         self._reformatter = VideoReformatter()
-        whole = self._shown.size
-        brightest = np.max([self._convert(frame, *whole, "gray") for frame in frames], axis=0)
-        self._box: Box = bright_box(brightest)
+        brightest = np.max([self._reformat(frame, frame.width, frame.height, "gray") for frame in frames], axis=0)
+        self._frames = crop(frames, bright_box(brightest))
+        self._shown = _Shown(self._frames[0], _display_matrix(frames[0]), pixel_aspect)
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, pixels, without enlarging anything."""
-        left, top, right, bottom = self._box
-        return right - left, bottom - top
+        return self._shown.size
 
     def images(self, width: int | None = None, height: int | None = None) -> Images:
         """uint8 `[T, height, width, 3]` RGB (sRGB's primaries and range of light); by default of full size.
 
         Shrinking averages areas. High dynamic range is tone-mapped.
         """
-        own_width, own_height = self.size
-        width, height = width or own_width, height or own_height
+        width, height = width or self.size[0], height or self.size[1]
         return np.stack([self._image(frame, width, height) for frame in self._frames])
 
     def _image(self, frame: av.VideoFrame, width: int, height: int) -> Images:
-        """One picture: the whole frame is scaled so that the part inside the bars has the size asked for."""
-        whole_width, whole_height = self._shown.size
-        left, top, _, _ = self._box
-        x, y = width / self.size[0], height / self.size[1]
-        scaled = (max(width, round(x * whole_width)), max(height, round(y * whole_height)))
-        if frame.color_trc in (PQ, HLG):
-            picture = tone_map(self._convert(frame, *scaled, "rgb48le"), frame.color_trc)
-        else:
-            picture = self._convert(frame, *scaled, "rgb24")
-        column, row = min(round(x * left), scaled[0] - width), min(round(y * top), scaled[1] - height)
-        return picture[row : row + height, column : column + width]
-
-    def _convert(self, frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> npt.NDArray[Any]:
-        """A whole frame as it is shown, `[height, width, ...]`."""
         if self._shown.is_transposed:
             width, height = height, width
+        if frame.color_trc in (PQ, HLG):
+            picture = tone_map(self._reformat(frame, width, height, "rgb48le"), frame.color_trc)
+        else:
+            picture = self._reformat(frame, width, height, "rgb24")
+        return self._shown.turn(picture)
+
+    def _reformat(self, frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> npt.NDArray[Any]:
         unknown = frame.colorspace == _UNSPECIFIED and min(frame.width, frame.height) >= _HD_LINES
         same = (width, height) == (frame.width, frame.height)
         converted = self._reformatter.reformat(
@@ -86,25 +76,25 @@ class Clip:
             src_colorspace=Colorspace.ITU709 if unknown else None,
             interpolation=Interpolation.BILINEAR if same else Interpolation.AREA,
         )
-        return self._shown.turn(converted.to_ndarray())
+        return np.asarray(converted.to_ndarray())
 
 
 class _Shown:
     """How a player shows a stream: display matrix and shape of pixels."""
 
-    def __init__(self, frame: av.VideoFrame, pixel_aspect: Fraction) -> None:
+    def __init__(self, frame: av.VideoFrame, matrix: tuple[int, int, int, int], pixel_aspect: Fraction) -> None:
         aspect = float(pixel_aspect)
         width, height = frame.width, frame.height
         # Square pixels by shrinking one side; enlarging the other would make up detail.
         self.size = (width, max(1, round(height / aspect))) if aspect > 1 else (max(1, round(width * aspect)), height)
-        a, b, c, d = _display_matrix(frame)
+        a, b, c, d = matrix
         self.is_transposed = abs(b) > abs(a)
         if self.is_transposed:
             self.size = self.size[::-1]
         self.flip_x = (c if self.is_transposed else a) < 0
         self.flip_y = (b if self.is_transposed else d) < 0
 
-    def turn(self, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def turn(self, picture: Images) -> Images:
         """The picture `[H, W, ...]` that the codec gave, as shown."""
         if self.is_transposed:
             picture = picture.swapaxes(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -13,13 +14,14 @@ from fourreal.datagen.videos.sources import NotAFileError, VideoSource
 from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.datajob import Item, ItemFailure
 from fourreal.platform.errors import UserError
-from fourreal.platform.video import VideoDecoder
+from fourreal.platform.video import MOST_PIXELS, NoDecoderError, NoVideoError, VideoDecoder
 
 ClipCheck = Callable[[Clip], None]
 """Raises ItemFailure for a clip that is no good; the next one in the window is tried then."""
 
-_LARGEST_SIDE, _MOST_PIXELS = 8192, 8192 * 4608
-"""What 8K needs. A decoder holds up to 16 frames, and a clip its own."""
+_LARGEST_SIDE = 8192
+_CUT_OFF_S = 1.0
+"""A window that ends so much before it should is of a file that is cut off."""
 
 
 def accept_all(clip: Clip) -> None:
@@ -27,48 +29,98 @@ def accept_all(clip: Clip) -> None:
 
 
 class ClipReader:
-    """Reads clips of windows; a file whose windows are asked for in order is opened and decoded once."""
+    """Reads clips of windows; a file whose windows are asked for in order is opened and decoded once.
+
+    Opening and decoding happen in a thread that is given up after `limit_s`: see `deadline`.
+    """
 
     def __init__(self, timing: Timing, check: ClipCheck = accept_all, limit_s: float = 120.0) -> None:
         self.timing, self.check, self.limit_s = timing, check, limit_s
-        self._open: _OpenFile | None = None
+        self._file: _OpenFile | None = None
 
     def read(self, item: Item) -> Clip:
         """The clip of an item that `list_windows` gave. Raises ItemFailure."""
         source = VideoSource.from_spec(item.spec)
+        reading = _Reading(self._file)
+        self._file = None
         try:
-            return within(self.limit_s, lambda: self._read(source, item))
+            clip = within(self.limit_s, lambda: reading.run(source, item, self.timing, self.check))
         except DeadlineError as error:
-            self._open = None  # still in the hands of the thread that was given up
+            reading.given_up = True  # its file is in the hands of the other thread, which closes it if it can
             message = f"reading a clip of {source.address}: {error}"
             raise ItemFailure("decode", "timeout", message, retryable=True) from None
-        except NotAFileError as error:
-            raise ItemFailure("decode", "not_a_file", str(error)) from None
-        except FileNotFoundError:
-            raise ItemFailure("decode", "not_found", f"there is no file {source.address}") from None
-        except (UserError, OSError) as error:
-            self.close()
-            raise ItemFailure("decode", "unreadable", str(error)) from None
+        except ItemFailure:
+            self._file = reading.file
+            raise
+        except Exception as error:
+            reading.close()
+            raise _failure(error, source) from error
+        self._file = reading.file
+        return clip
 
     def close(self) -> None:
         """Close the file that is open."""
-        if self._open is not None:
-            self._open.close()
-        self._open = None
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
-    def _read(self, source: VideoSource, item: Item) -> Clip:
-        start_s, end_s = item.spec["start_s"], item.spec["end_s"]
-        if self._open is None or self._open.source != source or start_s <= self._open.decoder.position_s:
+
+def _failure(error: Exception, source: VideoSource) -> Exception:
+    """What an error means for the item; the error itself where nobody foresaw it."""
+    reasons: list[tuple[type[Exception], str]] = [
+        (NotAFileError, "not_a_file"),
+        (FileNotFoundError, "not_found"),
+        (NoVideoError, "no_video"),
+        (NoDecoderError, "no_decoder"),
+        (UserError, "unreadable"),
+        (OSError, "unreadable"),
+    ]
+    for kind, reason in reasons:
+        if isinstance(error, kind):
+            words = str(getattr(error, "strerror", None) or error)
+            return ItemFailure("decode", reason, words if source.address in words else f"{source.address}: {words}")
+    return error
+
+
+class _Reading:
+    """One attempt at one clip. `file` is the open file, before and after."""
+
+    def __init__(self, file: _OpenFile | None) -> None:
+        self.file = file
+        self.given_up = False
+
+    def run(self, source: VideoSource, item: Item, timing: Timing, check: ClipCheck) -> Clip:
+        start_s, end_s = float(item.spec["start_s"]), item.spec["end_s"]
+        if self.file is None or self.file.source != source or start_s <= self.file.decoder.position_s:
             self.close()
-            self._open = _OpenFile(source)
-        decoder = self._open.decoder
-        search = ClipSearch(self.timing, decoder.info, self.check)
-        for frame in decoder.frames(start_s, float("inf") if end_s is None else end_s):
+            self.file = _OpenFile(source)
+        decoder = self.file.decoder
+        search = ClipSearch(timing, decoder.info, check)
+        for frame in decoder.frames(start_s, math.inf if end_s is None else end_s):
+            if self.given_up:
+                self.close()
+                break
             if clip := search.push(frame):
                 return clip
         if clip := search.finish():
             return clip
+        if not search.refused_any:
+            _explain_missing_frames(decoder, source.address, decoder.info.duration_s if end_s is None else end_s)
         raise search.failure(source.address)
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+        self.file = None
+
+
+def _explain_missing_frames(decoder: VideoDecoder, address: str, should_end_s: float) -> None:
+    """Raise ItemFailure where a window has too few frames because of the file."""
+    if decoder.read_until_s < should_end_s - _CUT_OFF_S:
+        message = f"{address} is cut off at {decoder.read_until_s:.1f} s of {should_end_s:.1f} s"
+        raise ItemFailure("decode", "truncated", message)
+    if decoder.is_damaged:
+        raise ItemFailure("decode", "corrupt", f"{address}: the frames here build on damaged packets")
 
 
 class _OpenFile:
@@ -80,7 +132,7 @@ class _OpenFile:
         try:
             self.decoder = VideoDecoder(self._file)
             info = self.decoder.info
-            if max(info.width, info.height) > _LARGEST_SIDE or info.width * info.height > _MOST_PIXELS:
+            if max(info.width, info.height) > _LARGEST_SIDE or info.width * info.height > MOST_PIXELS:
                 message = f"{source.address} has {info.width}x{info.height} pixels: make it smaller (8K is the most)"
                 raise ItemFailure("decode", "too_large", message)
         except BaseException:

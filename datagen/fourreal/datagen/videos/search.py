@@ -18,6 +18,10 @@ from fourreal.platform.video import DecodedFrame, VideoInfo
 _SMALL_INTERPOLATION = Interpolation.FAST_BILINEAR
 
 
+def _kind(frame: DecodedFrame) -> tuple[int, int, str]:
+    return frame.image.width, frame.image.height, frame.image.format.name
+
+
 class _Candidate:
     """A clip that is being put together."""
 
@@ -62,6 +66,8 @@ class ClipSearch:
         small = self._reformatter.reformat(frame.image, *SMALL_SIZE, "bgr24", interpolation=_SMALL_INTERPOLATION)
         if frame.after_damage and not self._is_whole():
             self._refuse("corrupt", "packets before a frame cannot be decoded")
+        if self._last is not None and _kind(frame) != _kind(self._last):
+            self._refuse("cut", "the size or format of frames changes")
         self._take_until(frame.time_s - self.tolerance_s)
         self._refuse_across(self._cuts.push(np.asarray(small.to_ndarray(), np.uint8)))
         clip = self._check() if self._is_known_to_be_whole() else None
@@ -77,6 +83,11 @@ class ClipSearch:
             self._take_until(self._last.time_s + self.frame_s - self.tolerance_s)
         self._refuse_across(self._cuts.finish())
         return self._check() if self._is_whole() else None
+
+    @property
+    def refused_any(self) -> bool:
+        """Whether a clip was tried at all."""
+        return bool(self._refusals)
 
     def failure(self, address: str) -> ItemFailure:
         """Why no clip was found: the most frequent reason."""
