@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +17,21 @@ import numpy as np
 import psutil
 import pytest
 from tests.datagen.glb import Glb, moving_cube
+from tests.datagen.hostile_glb import pack, sound
 
 from fourreal.datagen.assets import list_assets, open_assets
+from fourreal.datagen.filters import Filters
 from fourreal.datagen.render import Config, Renderer, run
+from fourreal.datagen.scratch import is_abandoned
 from fourreal.platform.codec import encode
 from fourreal.platform.datajob import Item, ItemFailure, list_quarantine
 from fourreal.platform.errors import UserError
-from fourreal.platform.grid import Grid
+from fourreal.platform.grid import Grid, make_key
 from fourreal.platform.shards import read_grids
 from fourreal.platform.storage import Storage
 
 T = TypeVar("T")
-SMALL = {"views": 3, "times": 3, "height": 48, "width": 80, "samples": 1, "fps": 4.0}
+SMALL = {"views": 3, "times": 3, "height": 48, "width": 80, "samples": 1, "fps": 4.0, "device": "cpu"}
 
 
 def make(config: Config, items: list[Item]) -> list[Grid | ItemFailure]:
@@ -164,6 +170,50 @@ def _shards(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.glob("shard-*"))}
 
 
+def abandoned() -> set[Path]:
+    """Scratch folders whose owner was killed."""
+    found = set()
+    for folder in Path(tempfile.gettempdir()).glob("fourreal-scratch-*"):
+        with contextlib.suppress(OSError):
+            found |= {folder} if is_abandoned(folder) else set()
+    return found
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.blender
+def test_assets_in_an_object_store_with_hostile_ones_among_them(tmp_path: Path, s3_bucket: str) -> None:
+    """Those end in quarantine, each with its reason, and the others are made as if they were alone."""
+    store = Storage(f"{s3_bucket}/assets")
+    glb = sound()
+    store.write("good/one.glb", pack(glb.document, glb.binary))
+    outer = glb.document | {"buffers": [{"byteLength": len(glb.binary), "uri": "parts/its%20data.bin"}]}
+    store.write("good/two.gltf", json.dumps(outer).encode())
+    store.write("good/parts/its data.bin", glb.binary)
+    hostile = {
+        "truncated": pack(glb.document, glb.binary)[:400],
+        "bad_json": pack(b"[1, 2]", b""),
+        "bad_accessor": pack(glb.document, glb.binary[:50]),
+        "cyclic_nodes": pack(glb.document | {"nodes": [{"mesh": 0, "children": [0]}]}, glb.binary),
+        "missing_file": json.dumps(outer | {"buffers": [{"byteLength": 9, "uri": "nowhere.bin"}]}).encode(),
+        "external_uri": json.dumps(outer | {"buffers": [{"byteLength": 9, "uri": "../good/one.glb"}]}).encode(),
+    }
+    for reason, data in hostile.items():
+        store.write(f"bad/{reason}.{'gltf' if data[:1] == b'{' else 'glb'}", data)
+    config = config_of(tmp_path, store.uri, workers=1, items_per_shard=2, filters=Filters(min_colour_spread=0.0))
+    summary = run(config)
+    assert (summary.grids, dict(summary.quarantined)) == (2, dict.fromkeys(hostile, 1))
+    for record in list_quarantine(Storage(config.out)):
+        assert record.key.startswith(make_key(record.reason)), record
+    one, two = sorted(read_grids(Storage(config.out)), key=lambda grid: grid.key)
+    assert one.meta.source_uri == store.path("good/one.glb")
+    assert one.meta.source_sha256 == hashlib.sha256(store.read("good/one.glb")).hexdigest()
+    alone = config_of(tmp_path / "alone", f"{store.uri}/good", filters=config.filters)
+    made = make(alone, list(list_assets(open_assets(alone.assets, alone.seed), 1)))
+    members = {grid.key: encode(grid) for grid in made if isinstance(grid, Grid)}
+    assert {grid.key: grid.members for grid in (one, two)} == members
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.blender
@@ -199,12 +249,14 @@ def test_whatever_is_killed_a_rerun_gives_the_bytes_of_an_undisturbed_run(tmp_pa
                 process.kill()
     assert all_gone, "a Blender outlived the driver"
     assert len(list(out.glob("shard-*.json"))) < 8, "the driver was killed too late to show anything"
+    left = abandoned()
 
     done = subprocess.run([*command, f"--out={out}"], check=True, capture_output=True, text=True)
     assert "16 (" in done.stdout
     assert _shards(out) == _shards(tmp_path / "calm")
     assert not list_quarantine(Storage(str(out)))
     assert len(list(read_grids(Storage(str(out))))) == 16
+    assert not left & abandoned(), "temporary files of the killed are still there"
 
 
 def _wait_for(driver: subprocess.Popen[bytes], condition: Callable[[], list[T]], timeout_s: float = 90.0) -> list[T]:
@@ -218,4 +270,4 @@ def _wait_for(driver: subprocess.Popen[bytes], condition: Callable[[], list[T]],
 
 def test_an_output_of_other_work_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no \.glb or \.gltf"):
-        run(Config(assets=str(tmp_path), out=str(tmp_path / "out")))
+        run(Config(assets=str(tmp_path), out=str(tmp_path / "out"), device="cpu"))

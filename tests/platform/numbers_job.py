@@ -92,3 +92,11 @@ def numbers_job(
     options = {"settings": {"views": 2}, "items_per_shard": 2, "workers": 2} | options
     make: Callable[[], Processor] = functools.partial(Numbers, faults, pause_s)
     return DataJob("numbers", str(out), list_items=lambda: number_items(count), make_processor=make, **options)
+
+
+class SeesGpus(Numbers):
+    """Leaves a file for each worker process: which GPUs it sees."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(pause_s=0.5)
+        (folder / str(os.getpid())).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))

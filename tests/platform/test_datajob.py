@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 import time
@@ -13,10 +14,12 @@ import pytest
 from tests.platform.numbers_job import Numbers, Waiter, number_items, numbers_job
 
 from fourreal.platform.datajob import Preparation, estimate_data_job, list_quarantine, run_data_job
+from fourreal.platform.datajob.job import room_for_workers
 from fourreal.platform.datajob.plan import make_plan, read_plan, write_plan
 from fourreal.platform.datajob.preparation import prepare_items
 from fourreal.platform.datajob.shard_task import ShardOrder, items_to_do, make_shard
 from fourreal.platform.errors import UserError
+from fourreal.platform.runtime import LOCAL_ENVIRONMENT
 from fourreal.platform.shards import list_shards, read_grids, read_record
 from fourreal.platform.storage import Storage
 
@@ -188,6 +191,33 @@ class TestOnRay:
         run_data_job(numbers_job(tmp_path / "out", 12))
         run_data_job(numbers_job(tmp_path / "undisturbed", 12))
         assert _bytes(tmp_path / "out") == _bytes(tmp_path / "undisturbed")
+
+
+def test_workers_that_need_gpus_are_as_many_as_there_are(tmp_path: Path) -> None:
+    job = numbers_job(tmp_path / "out", workers=None)
+    assert room_for_workers(job, {"CPU": 8.0, "GPU": 2.0}) == 8
+    for workers, room in ((None, 2), (1, 1), (5, 2)):
+        assert room_for_workers(replace(job, workers=workers, gpus_per_worker=1), {"CPU": 8.0, "GPU": 2.0}) == room
+    with pytest.raises(UserError, match="numbers needs a GPU, but Ray counts none"):
+        room_for_workers(replace(job, gpus_per_worker=1), {"CPU": 8.0})
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_each_worker_that_needs_a_gpu_sees_one_of_its_own(tmp_path: Path) -> None:
+    """Ray is told of two; whether there are any makes no difference to what it hands out."""
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    code = (
+        "import functools; from dataclasses import replace; from pathlib import Path; import ray\n"
+        "from fourreal.platform.datajob import run_data_job\n"
+        "from tests.platform.numbers_job import SeesGpus, numbers_job\n"
+        "ray.init(address='local', num_cpus=2, num_gpus=2, include_dashboard=False, configure_logging=False)\n"
+        f"job = numbers_job(Path({str(tmp_path)!r}) / 'out', 8, workers=None, gpus_per_worker=1)\n"
+        f"run_data_job(replace(job, make_processor=functools.partial(SeesGpus, Path({str(seen)!r}))))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **LOCAL_ENVIRONMENT})
+    assert {path.read_text() for path in seen.iterdir()} == {"0", "1"}
 
 
 @pytest.mark.ray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 
-from fourreal.datagen.gltf_file import BadGltf
+from fourreal.datagen.gltf_file import BadGltf, split_gltf
 
 MAX_FILE_BYTES = 2 * 2**30
 """Of one file, the asset itself or one that it points at."""
@@ -32,6 +33,35 @@ def read_file(path: Path) -> bytes:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise BadGltf("too_large", f"{path.name} has more than {MAX_FILE_BYTES // 2**20} MiB")
     return path.read_bytes()
+
+
+def addresses_of(data: bytes) -> list[str]:
+    """The files beside a .glb or .gltf file that it points at: paths inside its folder, `/` between their parts.
+
+    Addresses that leave the folder, and files that cannot be read, are left to `check_gltf`.
+    """
+    found: dict[str, None] = {}  # in order
+    try:
+        document = split_gltf(data)[0]
+        entries = [*document.get("buffers", []), *document.get("images", [])]
+        uris = [entry["uri"] for entry in entries if isinstance(entry.get("uri"), str)]
+    except (BadGltf, TypeError, AttributeError):
+        return []
+    for uri in uris:
+        with contextlib.suppress(BadGltf, UnicodeError):
+            name = _relative(uri)
+            name.encode()  # JSON can hold halves of surrogate pairs
+            found.setdefault(name)
+    return list(found)
+
+
+def _relative(uri: str) -> str:
+    """The path inside the asset's folder that Blender's importer would make of an address. Raises BadGltf."""
+    name = os.path.normpath(unquote(uri.replace("\\", "/")))
+    # Also refuses data: without base64, which the importer takes for a path.
+    if _SCHEME.match(uri) or _SCHEME.match(name) or name.startswith(("/", "..")) or "\0" in name:
+        raise BadGltf("external_uri", f"{uri[:200]!r} is no path inside the asset's folder")
+    return name
 
 
 class Buffers:
@@ -60,10 +90,7 @@ class Buffers:
 
     def _inside(self, uri: str) -> Path:
         """The path that Blender's importer would make of an address, if it is in the asset's folder."""
-        name = os.path.normpath(unquote(uri.replace("\\", "/")))
-        # Also refuses data: without base64, which the importer takes for a path.
-        if _SCHEME.match(uri) or _SCHEME.match(name) or name.startswith(("/", "..")) or "\0" in name:
-            raise BadGltf("external_uri", f"{uri[:200]!r} is no path inside the asset's folder")
+        name = _relative(uri)
         path = self.folder / name
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise BadGltf("external_uri", f"{uri[:200]!r} is a link out of the asset's folder")

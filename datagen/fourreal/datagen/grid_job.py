@@ -68,6 +68,7 @@ class GridJobConfig:
         *,
         settings: Mapping[str, Any] | None = None,
         preparation: Preparation | None = None,
+        gpus_per_worker: int = 0,
     ) -> DataJob:
         """The data job of these options; `settings` are those of the sources, beside the decisive ones."""
         return DataJob(
@@ -79,6 +80,7 @@ class GridJobConfig:
             preparation=preparation,
             items_per_shard=self.items_per_shard,
             workers=self.workers,
+            gpus_per_worker=gpus_per_worker,
             lossless=self.lossless,
             retry_quarantined=self.retry_quarantined,
             config_yaml=as_yaml(self),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fourreal.datagen.assets import AssetSource, list_assets, open_assets
 from fourreal.datagen.blender.background import choose_background, outline_of
+from fourreal.datagen.blender.devices import CPU
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.pixels import RenderedPixels
@@ -28,6 +29,7 @@ from fourreal.datagen.gltf_clips import clips_of
 from fourreal.datagen.gltf_file import BadGltf
 from fourreal.datagen.grid_job import run_or_estimate
 from fourreal.datagen.render_config import Config
+from fourreal.datagen.render_device import device_of
 from fourreal.datagen.seeds import item_rng
 from fourreal.datagen.statistics import geometry_statistics, pixel_statistics
 from fourreal.datagen.statistics_page import write_statistics_page
@@ -46,8 +48,10 @@ _MAY_PASS_BY_ITSELF = frozenset(["timeout", "crash"])
 class Renderer:
     """Turns assets into grids, with one Blender child that starts with the first of them."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, device: str = CPU) -> None:
+        """`device` is one of those of `choose_device`."""
         self.config = config
+        self.device = device
         self.source = open_source(config)
         limits = Limits(timeout_s=config.timeout_s, memory_bytes=int(config.memory_gib * 2**30))
         self.worker = BlenderWorker(limits)
@@ -90,6 +94,7 @@ class Renderer:
             rng=rng,
             camera=c.camera,
             light=c.light,
+            device=self.device,
         )
         statistics = geometry_statistics(scene, measurement)
         check(statistics, c.filters, times=c.times)
@@ -116,6 +121,7 @@ class Renderer:
                 "sampling_seed": scene.seed,
                 **describe_draws(scene, c.camera, background),
                 "pixels": pixels.pixel_path,
+                "device": scene.device,
                 "attribution": item.spec.get("attribution", {}),
             },
         )
@@ -171,12 +177,14 @@ def open_source(config: Config) -> AssetSource:
 def data_job(config: Config) -> DataJob:
     """The job that this configuration asks for."""
     source = open_source(config)
+    device = device_of(config.device, Storage(config.out))
     return config.data_job(
         "render",
         list_items=lambda: list_assets(source, config.grids_per_asset, config.clips),
-        make_processor=functools.partial(Renderer, config),
-        settings=source.settings(),
+        make_processor=functools.partial(Renderer, config, device),
+        settings={**source.settings(), "device": device},
         preparation=source.preparation(),
+        gpus_per_worker=0 if device == CPU else 1,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fourreal.datagen.assets import ALL, LONGEST
 from fourreal.datagen.blender.background import BackgroundSettings
 from fourreal.datagen.blender.camera_path import CameraSettings
+from fourreal.datagen.blender.devices import Wanted
 from fourreal.datagen.blender.lighting import LightSettings
 from fourreal.datagen.blender.surface import Output
 from fourreal.datagen.filters import Filters
@@ -37,6 +38,9 @@ class Config(GridJobConfig):
     """Use no more than so many seconds of a clip from there on."""
     grids_per_asset: int = 1
     """Grids of each asset, with cameras, window and background of their own."""
+    device: Wanted = "auto"
+    """What renders: `gpu` (OptiX, CUDA, HIP, Metal, oneAPI; a worker for each), `cpu` (a worker for each core), or
+    `auto`: what the output was begun with, at first a GPU where there is one."""
     mask: bool = True
     """Store how much of each pixel the asset covers."""
     depth: bool = False
@@ -67,6 +71,7 @@ class Config(GridJobConfig):
     AT_LEAST_ONE = (*GridJobConfig.AT_LEAST_ONE, "samples", "grids_per_asset", "stride")
     NOT_DECIDING_BYTES = GridJobConfig.NOT_DECIDING_BYTES | {
         "assets_cache",
+        "device",  # what it comes to is in the plan
         "timeout_s",
         "memory_gib",
         "objaverse",  # decides items; so where there is any, the source gives it

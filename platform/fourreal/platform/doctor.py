@@ -68,12 +68,31 @@ def findings() -> Iterator[Finding]:
     yield Finding("Ray", True, os.environ.get("RAY_ADDRESS") or "started on this machine for each job, on loopback")
 
 
+_DEVICE = "device: "
+_LIST_RENDER_DEVICES = f"""
+import bpy
+cycles = bpy.context.preferences.addons["cycles"].preferences
+for kind in [entry[0] for entry in cycles.get_device_types(bpy.context)]:
+    for device in cycles.get_devices_for_type(kind) if kind != "NONE" else []:
+        if device.type == kind:
+            print(f"{_DEVICE}{{device.name}} ({{kind}})")
+print("{_DEVICE}the CPU")
+"""
+
+
 def _blender() -> Finding:
     """Whether bpy loads: it needs system libraries that pip does not bring. In a process of its own, as ever."""
-    done = subprocess.run([sys.executable, "-c", "import bpy"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", _LIST_RENDER_DEVICES], capture_output=True, text=True)
     last_words = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
     meaning = "apt-get install libx11-6 libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libice6 libgl1 libxext6"
-    return Finding("Blender", done.returncode == 0, "loads" if done.returncode == 0 else last_words, meaning)
+    return Finding(
+        "Blender", done.returncode == 0, _loads(done.stdout) if done.returncode == 0 else last_words, meaning
+    )
+
+
+def _loads(printed: str) -> str:
+    devices = [line.removeprefix(_DEVICE) for line in printed.splitlines() if line.startswith(_DEVICE)]
+    return f"loads, renders on {', '.join(devices) or 'nothing'}"
 
 
 def _gpu() -> Finding:

@@ -18,7 +18,7 @@ DASHBOARD_PORT = 8265
 
 # The second line makes Ray take 127.0.0.1 for this node's address, as it does on macOS; on Linux it would look for
 # one that other hosts can reach and listen there, even when told otherwise (ray.init(_node_ip_address=...)).
-_LOCAL_ENVIRONMENT = {
+LOCAL_ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -36,7 +36,7 @@ def ray_session(cpus: int | None = None) -> Iterator[None]:
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # read when ray.train is imported
     address = os.environ.get("RAY_ADDRESS", "")
     if not address or address.startswith("127."):
-        os.environ.update(_LOCAL_ENVIRONMENT)  # read at Ray's import, and by the processes that it starts
+        os.environ.update(LOCAL_ENVIRONMENT)  # read at Ray's import, and by the processes that it starts
     import ray
 
     if ray.is_initialized():
@@ -68,7 +68,7 @@ def start_head(cpus: int | None = None, dashboard_port: int = DASHBOARD_PORT) ->
         arguments.append(f"--{option}={_free_port()}")
     if cpus is not None:
         arguments.append(f"--num-cpus={cpus}")
-    os.environ.update(_LOCAL_ENVIRONMENT)
+    os.environ.update(LOCAL_ENVIRONMENT)
     _ensure_token()
     record = _head_record(dashboard_port)
     record.parent.mkdir(parents=True, exist_ok=True)

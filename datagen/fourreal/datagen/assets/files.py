@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,7 @@ from typing import Any
 
 from fourreal.datagen.assets.source import Scratch
 from fourreal.datagen.blender.worker import BlenderWorker
+from fourreal.datagen.gltf_buffers import MAX_FILE_BYTES, addresses_of
 from fourreal.datagen.gltf_clips import clips_of
 from fourreal.datagen.gltf_file import attribution_of, licence_of
 from fourreal.platform.datajob import Item, Preparation
@@ -55,12 +57,26 @@ class FileAssets:
         """See `AssetSource`."""
         folder = Storage(str(item.spec["folder"]))
         name = str(item.spec["name"])
-        path = Path(folder.path(name)) if folder.is_local else self.scratch.keep(name, folder.read(name))
+        path = Path(folder.path(name)) if folder.is_local else self._bring(folder, name)
         return path, str(item.spec["sha256"])
 
     def close(self) -> None:
         """See `AssetSource`."""
         self.scratch.close()
+
+    def _bring(self, folder: Storage, name: str) -> Path:
+        """Copy a file here, and with it those beside it that it points at; one that does not come is found missing."""
+        self.scratch.clear()
+        data = folder.read(name)
+        here = name.rpartition("/")[0]
+        for beside in addresses_of(data):
+            there = f"{here}/{beside}" if here else beside
+            size_bytes = folder.size_bytes(there)
+            if size_bytes is not None and size_bytes <= MAX_FILE_BYTES:
+                content = folder.read(there)
+                with contextlib.suppress(OSError):  # a name that this file system cannot hold
+                    self.scratch.keep(beside, content)
+        return self.scratch.keep(PurePosixPath(name).name, data)
 
     def _find(self) -> tuple[Storage, list[str]]:
         path = PurePosixPath(self.assets)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 from fourreal.datagen.blender.worker import BlenderWorker
+from fourreal.datagen.scratch import ScratchFolder
 from fourreal.platform.datajob import Item, Preparation
 
 
@@ -48,15 +49,17 @@ class AssetSource(Protocol):
 
 
 class Scratch:
-    """A folder for files that Blender opens and nobody keeps."""
+    """Files of the item at hand, which Blender opens and nobody keeps."""
 
     @cached_property
-    def _folder(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="fourreal-assets-")
+    def _folder(self) -> ScratchFolder:
+        return ScratchFolder("assets")
 
     def path(self, name: str) -> Path:
-        """Where a file of this name would lie."""
-        return Path(self._folder.name, PurePosixPath(name).name)
+        """Where a file of this name would lie, with the folders that it needs made."""
+        path = self._folder.path / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def keep(self, name: str, data: bytes) -> Path:
         """Write a file."""
@@ -64,6 +67,10 @@ class Scratch:
         path.write_bytes(data)
         return path
 
+    def clear(self) -> None:
+        """Delete the files, before those of another item come."""
+        shutil.rmtree(self._folder.path / "files", ignore_errors=True)
+
     def close(self) -> None:
         """Delete the folder."""
-        self._folder.cleanup()
+        self._folder.close()

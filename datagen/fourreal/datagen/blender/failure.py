@@ -15,6 +15,7 @@ Reason = Literal[
     "no_meshes",  # nothing to see in it
     "no_animation",  # nothing moves in it
     "unknown_clip",  # the clip asked for is not in it
+    "no_device",  # no GPU of the kind that the job was planned for
     "nan_geometry",  # positions that are no numbers, or no size at all
     "error",  # anything else that Blender or our code in it raised
 ]
@@ -28,7 +29,7 @@ def as_reason(text: object) -> Reason:
 class WorkerFailure(Exception):
     """One request failed; the worker itself goes on with the next.
 
-    `stage` is the request (`load`, `measure`, `render`, `export`), `stderr_tail` the last lines that the child
+    `stage` is the request (`load`, `measure`, `render`, `export`, `gpus`), `stderr_tail` the last lines that the child
     wrote to its standard error and output, native code included.
     """
 

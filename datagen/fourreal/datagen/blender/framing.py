@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fourreal.datagen.blender.camera_path import CameraSettings, distance_for, draw_path
+from fourreal.datagen.blender.devices import CPU
 from fourreal.datagen.blender.lighting import LightSettings, draw_lights
 from fourreal.datagen.blender.scene import Camera, Measurement, Normalisation, Scene
 
@@ -50,6 +51,7 @@ def build_scene(
     rng: np.random.Generator,
     camera: CameraSettings,
     light: LightSettings,
+    device: str = CPU,
 ) -> Scene:
     """Place `views` cameras on a path around the asset, and light it from the cameras' side.
 
@@ -72,4 +74,5 @@ def build_scene(
         width=width,
         samples=samples,
         seed=int(rng.integers(2**31)),
+        device=device,
     )

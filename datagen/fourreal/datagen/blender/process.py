@@ -9,16 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.protocol import receive, send
+from fourreal.datagen.scratch import ScratchFolder
 
 _TAIL_BYTES = 4000
 _POLL_S = 0.05
@@ -35,8 +34,8 @@ class ChildProcess:
 
     def __init__(self, stage: str, memory_limit_bytes: int) -> None:
         self._memory_limit_bytes = memory_limit_bytes
-        self._folder = tempfile.TemporaryDirectory(prefix="fourreal-blender-")
-        self._output = Path(self._folder.name, "output.log").open("a+b")  # noqa: SIM115 - lives as long as the child
+        self._folder = ScratchFolder("blender")
+        self._output = (self._folder.path / "output.log").open("a+b")
         self._connection, theirs = socket.socketpair()
         with theirs:
             self._process = _spawner.submit(self._spawn, theirs.fileno()).result()
@@ -91,7 +90,7 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             self._kill()
         self._output.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _spawn(self, descriptor: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "fourreal.datagen.blender.inside", str(descriptor), str(os.getpid())]
@@ -113,8 +112,8 @@ class ChildProcess:
             "PYTHONHASHSEED": "0",  # so that nothing in an exported file hangs on the order of a set
             "OMP_NUM_THREADS": "1",
             # Neither a user's own Blender settings and add-ons, nor files left behind by a kill.
-            "BLENDER_USER_RESOURCES": self._folder.name,
-            "TMPDIR": self._folder.name,
+            "BLENDER_USER_RESOURCES": str(self._folder.path),
+            "TMPDIR": str(self._folder.path),
         }
 
     def _wait(self, stage: str, deadline: float, timeout_s: float) -> dict[str, Any]:

@@ -93,6 +93,8 @@ class Scene:
     width: int
     samples: int
     seed: int
+    device: str = "cpu"
+    """`cpu`, or the interface to a GPU: pixels hang on it."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON types."""

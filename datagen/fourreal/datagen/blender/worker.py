@@ -115,6 +115,10 @@ class BlenderWorker:
             del colour, depth, surface  # views into the block, which cannot be closed under them
         return pixels
 
+    def gpus(self) -> dict[str, list[str]]:
+        """Names of the GPUs that Cycles can render on, by the interface that reaches them. Raises WorkerFailure."""
+        return dict(self._ask({"kind": "gpus"})["gpus"])
+
     def export(self, model: dict[str, Any], path: Path) -> None:
         """Write a procedural model (its `to_json`) as a .glb file. Raises WorkerFailure."""
         self._recycle()

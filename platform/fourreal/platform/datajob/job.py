@@ -47,7 +47,9 @@ class DataJob:
     """What items need before they can be processed, fetched ahead; a failure there is the item's quarantine record."""
     items_per_shard: int = 8
     workers: int | None = None
-    """Worker processes, one core each; None: one for each core of the cluster."""
+    """Worker processes, one core each; None: one for each core of the cluster, or for each GPU if they need one."""
+    gpus_per_worker: int = 0
+    """GPUs of each worker process, which sees no others."""
     lossless: bool = False
     retry_quarantined: bool = False
     config_yaml: str = ""
@@ -179,7 +181,7 @@ def _run_on_ray(out: Storage, job: DataJob, orders: Sequence[ShardOrder]) -> Ite
         context.enable_progress_bars = False
         # A shard whose worker dies for ever is reported as missing; it must not take the others down.
         context.max_errored_blocks = -1
-        workers = min(len(orders), job.workers or int(ray.cluster_resources().get("CPU", 1)))
+        workers = min(len(orders), room_for_workers(job, ray.cluster_resources()))
         at_once = 1 + (job.preparation.ahead if job.preparation else 0)
         orders_json = [{"order": _ORDER.dump_json(order).decode()} for order in orders]
         outcomes = ray.data.from_items(orders_json, override_num_blocks=len(orders)).map(
@@ -190,11 +192,22 @@ def _run_on_ray(out: Storage, job: DataJob, orders: Sequence[ShardOrder]) -> Ite
             ),
             max_concurrency=at_once,
             num_cpus=1,
+            num_gpus=job.gpus_per_worker,
             max_restarts=_RESTARTS,  # Ray Data's own default is to restart for ever
             max_task_retries=_RESTARTS,
         )
         for row in outcomes.iter_rows():
             yield _OUTCOME.validate_json(row["outcome"])
+
+
+def room_for_workers(job: DataJob, resources: Mapping[str, float]) -> int:
+    """How many workers there can be. Raises UserError when none finds its GPU: Ray would wait for one for ever."""
+    if job.gpus_per_worker == 0:
+        return job.workers or int(resources.get("CPU", 1))
+    room = int(resources.get("GPU", 0)) // job.gpus_per_worker
+    if room < 1:
+        raise UserError(f"{job.name} needs a GPU, but Ray counts none here: start Ray with --num-gpus, or use the CPU")
+    return min(room, job.workers or room)
 
 
 def _quiet_ray_data() -> None:

@@ -14,6 +14,7 @@ from mathutils import Matrix, Vector
 
 from fourreal.datagen.blender.inside.capture import MemoryCapture, render_through_exr
 from fourreal.datagen.blender.inside.crop import crop_to_asset
+from fourreal.datagen.blender.inside.devices import use_device
 from fourreal.datagen.blender.inside.measure import go_to
 from fourreal.datagen.blender.inside.surface import SurfacePasses
 from fourreal.datagen.blender.scene import Camera, Lights, Normalisation, Scene
@@ -151,7 +152,7 @@ def _configure(scene: Scene) -> None:
     bpy.context.scene.view_layers[0].use_pass_z = True
 
     cycles: Any = bpy.context.scene.cycles
-    cycles.device = "CPU"
+    use_device(scene.device)
     cycles.samples = scene.samples
     cycles.use_adaptive_sampling = cycles.use_denoising = cycles.use_auto_tile = False
     cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 4, 2, 2

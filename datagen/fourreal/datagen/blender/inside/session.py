@@ -6,6 +6,7 @@ import mmap
 from pathlib import Path
 from typing import Any
 
+from fourreal.datagen.blender.inside.devices import list_gpus
 from fourreal.datagen.blender.inside.export import export_model
 from fourreal.datagen.blender.inside.gltf import ImportedAsset, import_asset
 from fourreal.datagen.blender.inside.measure import measure
@@ -45,6 +46,8 @@ class Session:
                 memory = mmap.mmap(block, layout.size_bytes)
                 pixels = (*layout.arrays(memory), layout.pass_arrays(memory))
                 return {"pixel_path": render_scene(scene, pixel_path, *pixels)}
+            case {"kind": "gpus"}:
+                return {"gpus": list_gpus()}
             case {"kind": "export", "model": model, "path": path}:
                 self._imported = None
                 export_model(model, Path(path))
