@@ -19,7 +19,7 @@ from fourreal.platform.grid import Grid
 from fourreal.platform.runtime import ray_session
 from fourreal.platform.shards import list_shards, read_grids, write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training.model import GridModel, ModelConfig, save_pretrained
+from fourreal.training.model import GridModel, PixelBackbone, PixelConfig, save_pretrained
 
 HEIGHT, WIDTH = 12, 16
 
@@ -27,7 +27,7 @@ HEIGHT, WIDTH = 12, 16
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
-    model = GridModel(ModelConfig(height=HEIGHT, width=WIDTH, hidden_dim=24, depth=1, heads=2), "soft")
+    model = GridModel(PixelBackbone(PixelConfig(height=HEIGHT, width=WIDTH, hidden_dim=24, depth=1, heads=2)), "soft")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)  # at its start the model says nothing but zeros

@@ -21,7 +21,7 @@ from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
 from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, learning_rate, train
 from fourreal.training.losses import LossRecord
-from fourreal.training.model import Backbone
+from fourreal.training.model import PixelBackbone
 from fourreal.training.order import Worker
 from fourreal.training.settings import Config, StageSettings, stage_settings
 
@@ -149,7 +149,7 @@ def test_deepspeed_computes_what_torch_computes(
 
 
 def test_frozen_weights_have_no_optimizer_state(make_folder: MakeFolder) -> None:
-    model = Backbone(settings_for(make_folder("a")).model)
+    model = PixelBackbone(settings_for(make_folder("a")).model)
     model.requires_grad_(False)
     model.head_linear.requires_grad_(True)
     engine = TorchEngine(model, CPU)

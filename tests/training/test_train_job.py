@@ -118,7 +118,7 @@ def test_grid_stage_trains_the_synchronization_alone(undisturbed: Path, workplac
     assert isinstance(model, GridModel)
     for name, tensor in base.state_dict().items():
         assert torch.equal(model.backbone.state_dict()[name], tensor), name
-    assert all(parameter.abs().max() > 0 for parameter in model.syncs.parameters())
+    assert all(parameter.abs().max() > 0 for parameter in model.view_time.syncs.parameters())
     assert results["grid"].steps == 30
     written_ns = (workplace / "grid" / "model" / "model.safetensors").stat().st_mtime_ns
     assert run(config) == results  # done already

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fourreal.training.model import Backbone, GridModel, ModelConfig, save_pretrained
+from fourreal.training.model import GridModel, PixelBackbone, PixelConfig, save_pretrained
 from fourreal.training.train import main
 
 MakeFolder = Callable[..., str]
@@ -43,9 +43,9 @@ def test_bad_input_is_one_sentence_before_any_worker_starts(
 def test_a_base_that_does_not_fit_names_both_sides(
     make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, config = make_folder("good"), ModelConfig(height=16, width=24, patch_size=8)
-    save_pretrained(GridModel(config, "soft"), tmp_path / "grid")
-    save_pretrained(Backbone(config), tmp_path / "base")
+    folder, config = make_folder("good"), PixelConfig(height=16, width=24, patch_size=8)
+    save_pretrained(GridModel(PixelBackbone(config), "soft"), tmp_path / "grid")
+    save_pretrained(PixelBackbone(config), tmp_path / "base")
     flags = (
         "--data",
         folder,

@@ -21,7 +21,7 @@ from fourreal.platform.datajob import Item, ItemFailure
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid
 from fourreal.platform.storage import Storage
-from fourreal.training.model import GridModel, border_given, generate_grids, load
+from fourreal.training.model import GridModel, PixelBackbone, PixelConfig, border_given, generate_grids, load
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
 
 SAMPLER = "euler"
@@ -85,6 +85,7 @@ class GridGenerator:
         """The grid of `item`. Raises ItemFailure when its conditions cannot be used."""
         source = self._source(item)
         config = self._model.config
+        assert isinstance(config, PixelConfig)  # `_load` refuses others
         fit = Fit.between((source.height, source.width), (config.height, config.width), self.settings.fit)
         conditions = fit.grid(source)
         seed = sample_seed(self.settings.seed, item.key)
@@ -158,9 +159,15 @@ class GridGenerator:
 
 def _load(folder: Path, uri: str) -> GridModel:
     try:
-        return load(folder, "grid")
+        model = load(folder, "grid")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(str(error).replace(str(folder), uri)) from None
+    if model.backbone.name != PixelBackbone.name:
+        raise UserError(
+            f"{uri} holds a model of latents ({model.backbone.name}), fourreal generate runs models of pixels: "
+            f"name a grid model that fourreal train made"
+        )
+    return model
 
 
 def make_generator(model_uri: str, conditions_uri: str, settings: dict[str, Any]) -> GridGenerator:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fourreal.training.model import FREEZE_TIME, Backbone, GridModel, ModelConfig
+from fourreal.training.model import FREEZE_TIME, GridModel, PixelBackbone, PixelConfig
 from fourreal.training.model.flow import add_noise, sample_times, to_clean, to_velocity, velocity_loss
 from fourreal.training.model.sampling import (
     border_given,
@@ -18,7 +18,7 @@ from fourreal.training.model.sampling import (
     time_schedule,
 )
 
-CONFIG = ModelConfig(height=8, width=8, patch_size=4, hidden_dim=32, depth=2, heads=2)
+CONFIG = PixelConfig(height=8, width=8, patch_size=4, hidden_dim=32, depth=2, heads=2)
 VELOCITY = dataclasses.replace(CONFIG, prediction="velocity")
 
 
@@ -87,7 +87,7 @@ def test_a_quarter_of_the_times_is_pure_noise() -> None:
 
 def trained_like(architecture: str = "soft") -> GridModel:
     torch.manual_seed(0)
-    model = GridModel(CONFIG, architecture)
+    model = GridModel(PixelBackbone(CONFIG), architecture)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return model.eval()
@@ -138,7 +138,7 @@ def moving_squares(frames: int) -> Tensor:
 def test_a_base_model_learns_one_sequence() -> None:
     torch.manual_seed(0)
     config = dataclasses.replace(CONFIG, hidden_dim=64)  # wider than a patch of 48 numbers
-    model = Backbone(config)
+    model = PixelBackbone(config)
     clean = moving_squares(4)[None].expand(4, -1, -1, -1, -1)
     given = torch.tensor([True, False, False, False]).expand(4, -1)
     context = torch.full((4,), FREEZE_TIME)

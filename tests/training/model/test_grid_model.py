@@ -7,16 +7,16 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Backbone, GridModel, ModelConfig
+from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Backbone, GridModel, PixelBackbone, PixelConfig
 from fourreal.training.model.sampling import border_given
 
-CONFIG = ModelConfig(height=8, width=12, patch_size=4, hidden_dim=32, depth=3, heads=2)
+CONFIG = PixelConfig(height=8, width=12, patch_size=4, hidden_dim=32, depth=3, heads=2)
 
 
 def lively_backbone(seed: int = 0) -> Backbone:
     """A backbone whose zero-initialised parts are not zero, so that equalities say something."""
     torch.manual_seed(seed)
-    backbone = Backbone(CONFIG)
+    backbone = PixelBackbone(CONFIG)
     for parameter in backbone.parameters():
         nn.init.normal_(parameter, std=0.2)
     return backbone.eval()
@@ -57,7 +57,7 @@ def base_along_time(backbone: Backbone, noisy: Tensor, time: Tensor, given: Tens
 def test_soft_streams_are_the_base_model_at_start(views: int, times: int) -> None:
     backbone = lively_backbone()
     noisy, time, given = grid_input(views, times)
-    model = GridModel(CONFIG, "soft", backbone)
+    model = GridModel(backbone, "soft")
     view, along_time = model.stream_predictions(noisy, time, given)
     assert torch.equal(view, base_along_view(backbone, noisy, time, given))
     assert torch.equal(along_time, base_along_time(backbone, noisy, time, given))
@@ -69,8 +69,8 @@ def test_soft_streams_are_the_base_model_at_start(views: int, times: int) -> Non
 @pytest.mark.parametrize("architecture", ["soft", "hard"])
 def test_an_axis_of_length_one_has_no_stream(architecture: str) -> None:
     backbone = lively_backbone()
-    model = GridModel(CONFIG, architecture, backbone)
-    for parameter in model.syncs.parameters():
+    model = GridModel(backbone, architecture)
+    for parameter in model.view_time.syncs.parameters():
         nn.init.normal_(parameter, std=0.2)  # trained synchronization must not matter either
     noisy, time, given = grid_input(1, 4)
     given = given.clone()
@@ -82,19 +82,19 @@ def test_an_axis_of_length_one_has_no_stream(architecture: str) -> None:
 
 @torch.no_grad()
 def test_hard_starts_as_the_mean_and_keeps_consensus() -> None:
-    model = GridModel(CONFIG, "hard", lively_backbone())
+    model = GridModel(lively_backbone(), "hard")
     y_view, y_time, condition = torch.randn(2, 2, 3, 6, 32), torch.randn(2, 2, 3, 6, 32), torch.randn(2, 2, 3, 32)
-    view, along_time = model.syncs[0](y_view, y_time, condition)
+    view, along_time = model.view_time.syncs[0](y_view, y_time, condition)
     torch.testing.assert_close(view, (y_view + y_time) / 2)
     assert torch.equal(view, along_time)
-    same, _ = model.syncs[0](y_view, y_view, condition)
+    same, _ = model.view_time.syncs[0](y_view, y_view, condition)
     torch.testing.assert_close(same, y_view)
 
 
 @torch.no_grad()
 def test_synchronization_depends_on_diffusion_time_once_trained() -> None:
     for architecture in ("soft", "hard"):
-        sync = GridModel(CONFIG, architecture, lively_backbone()).syncs[0]
+        sync = GridModel(lively_backbone(), architecture).view_time.syncs[0]
         for parameter in sync.parameters():
             nn.init.normal_(parameter, std=0.2)
         tokens = torch.randn(1, 2, 2, 6, 32)
@@ -108,7 +108,7 @@ def test_swapping_view_and_time_swaps_the_streams() -> None:
     """The streams share their weights up to the context embedding, so transposing the grid swaps their roles."""
     backbone = lively_backbone()
     noisy, time, given = grid_input(2, 3)
-    model = GridModel(CONFIG, "soft", backbone)
+    model = GridModel(backbone, "soft")
     view, along_time = model.stream_predictions(noisy, time, given)
     backbone.context_embedding.weight.copy_(backbone.context_embedding.weight.flip(0))
     swapped_view, swapped_time = model.stream_predictions(noisy.transpose(1, 2), time, given.transpose(1, 2))
@@ -118,13 +118,17 @@ def test_swapping_view_and_time_swaps_the_streams() -> None:
 
 @pytest.mark.parametrize("architecture", ["soft", "hard"])
 def test_sync_only_leaves_the_backbone_without_gradients(architecture: str) -> None:
-    model = GridModel(CONFIG, architecture, lively_backbone())
+    model = GridModel(lively_backbone(), architecture)
     trained = model.trainable_parameters("sync-only")
     model(*grid_input(3, 3)).square().mean().backward()
     assert all(parameter.grad is None for parameter in model.backbone.parameters())
     assert all(parameter.grad is not None for parameter in trained)
-    assert {id(p) for p in trained} == {id(p) for p in model.syncs.parameters()}
-    exchange = [p.grad.abs().sum() for name, p in model.syncs.named_parameters() if p.ndim == 2 and "modul" not in name]
+    assert {id(p) for p in trained} == {id(p) for p in model.view_time.syncs.parameters()}
+    exchange = [
+        p.grad.abs().sum()
+        for name, p in model.view_time.syncs.named_parameters()
+        if p.ndim == 2 and "modul" not in name
+    ]
     assert all(total > 0 for total in exchange[:-1])
     assert len(model.trainable_parameters("full")) == len(list(model.parameters()))
 
@@ -135,11 +139,11 @@ def test_every_unknown_frame_sees_both_given_videos_through_the_streams() -> Non
     noisy, time, given = grid_input(3, 3)
     changed = noisy.clone()
     changed[:, 0, 1:] += 1
-    soft = GridModel(CONFIG, "soft", lively_backbone())
+    soft = GridModel(lively_backbone(), "soft")
     before, after = (soft.stream_predictions(x, time, given) for x in (noisy, changed))
     assert not torch.allclose(before[0][:, 1, 1], after[0][:, 1, 1])  # view stream, time 1: sees x[0, 1]
     assert torch.equal(before[1][:, 1, 1], after[1][:, 1, 1])  # time stream, view 1: does not
-    for parameter in soft.syncs.parameters():
+    for parameter in soft.view_time.syncs.parameters():
         nn.init.normal_(parameter, std=0.2)
     before, after = (soft.stream_predictions(x, time, given) for x in (noisy, changed))
     assert not torch.allclose(before[1][:, 1, 1], after[1][:, 1, 1])
@@ -147,16 +151,16 @@ def test_every_unknown_frame_sees_both_given_videos_through_the_streams() -> Non
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="choose one of"):
-        GridModel(CONFIG, "firm")
+        GridModel(PixelBackbone(CONFIG), "firm")
     with pytest.raises(ValueError, match="choose one of"):
-        GridModel(CONFIG, "soft").trainable_parameters("some")
+        GridModel(PixelBackbone(CONFIG), "soft").trainable_parameters("some")
 
 
 def test_one_dial_grows_to_600_million() -> None:
     counts = []
     for size in ("nano", "tiny", "small", "base", "large"):
         with torch.device("meta"):
-            counts.append(sum(p.numel() for p in Backbone(ModelConfig.of_size(size)).parameters()))
+            counts.append(sum(p.numel() for p in PixelBackbone(PixelConfig.of_size(size)).parameters()))
     assert all(small < big for small, big in itertools.pairwise(counts))
     assert counts[0] < 2e6
     assert 5.5e8 < counts[-1] < 6.5e8
@@ -164,10 +168,10 @@ def test_one_dial_grows_to_600_million() -> None:
 
 def test_configuration_says_what_to_do() -> None:
     with pytest.raises(ValueError, match="height 30 is not a multiple of the patch size 4; use 28 or 32"):
-        ModelConfig(height=30)
+        PixelConfig(height=30)
     with pytest.raises(ValueError, match="choose one of nano, tiny"):
-        ModelConfig.of_size("giant")
+        PixelConfig.of_size("giant")
     with pytest.raises(ValueError, match="heads"):
-        ModelConfig(hidden_dim=100, heads=3)
+        PixelConfig(hidden_dim=100, heads=3)
     with pytest.raises(ValueError, match="resize them"):
-        lively_backbone().embed(torch.zeros(1, 2, 3, 8, 8), torch.zeros(1, 2, dtype=torch.bool))
+        lively_backbone().check(torch.zeros(1, 2, 3, 8, 8))

@@ -9,13 +9,23 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fourreal.training.model import Backbone, GridModel, ModelConfig, load, read_description, save_pretrained
+from fourreal.training.model import (
+    Backbone,
+    GridModel,
+    PixelBackbone,
+    PixelConfig,
+    load,
+    read_description,
+    save_pretrained,
+)
 
-CONFIG = ModelConfig(height=8, width=8, patch_size=4, hidden_dim=32, depth=2, heads=2, prediction="velocity")
+CONFIG = PixelConfig(height=8, width=8, patch_size=4, hidden_dim=32, depth=2, heads=2, prediction="velocity")
 REPOSITORY = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("model", [Backbone(CONFIG), GridModel(CONFIG, "soft"), GridModel(CONFIG, "hard")])
+@pytest.mark.parametrize(
+    "model", [PixelBackbone(CONFIG), GridModel(PixelBackbone(CONFIG), "soft"), GridModel(PixelBackbone(CONFIG), "hard")]
+)
 def test_loading_gives_the_saved_model(tmp_path: Path, model: Backbone | GridModel) -> None:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
@@ -32,13 +42,13 @@ def test_loading_gives_the_saved_model(tmp_path: Path, model: Backbone | GridMod
 
 
 def test_a_wrong_kind_names_both_sides(tmp_path: Path) -> None:
-    save_pretrained(Backbone(CONFIG), tmp_path)
+    save_pretrained(PixelBackbone(CONFIG), tmp_path)
     with pytest.raises(ValueError, match="holds a base model, a grid model is needed"):
         load(tmp_path, kind="grid")
 
 
 def test_weights_that_do_not_fit_name_both_shapes(tmp_path: Path) -> None:
-    save_pretrained(Backbone(CONFIG), tmp_path)
+    save_pretrained(PixelBackbone(CONFIG), tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     weights["head_linear.weight"] = torch.zeros(3, 32)
     save_file(weights, tmp_path / "model.safetensors")
@@ -51,7 +61,7 @@ def test_weights_that_do_not_fit_name_both_shapes(tmp_path: Path) -> None:
     [({"schema_version": 99}, "schema version 99"), ({"kind": "other"}, "kind 'other'")],
 )
 def test_unknown_descriptions_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
-    save_pretrained(Backbone(CONFIG), tmp_path)
+    save_pretrained(PixelBackbone(CONFIG), tmp_path)
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match=message):
@@ -61,7 +71,7 @@ def test_unknown_descriptions_are_refused(tmp_path: Path, change: dict[str, obje
 def test_missing_and_broken_files_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no exported model"):
         load(tmp_path)
-    save_pretrained(Backbone(CONFIG), tmp_path)
+    save_pretrained(PixelBackbone(CONFIG), tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="export the model again"):
         load(tmp_path)

@@ -12,7 +12,7 @@ import torch
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.data import Batch, BatchStream, DataPosition, Prefetcher
 from fourreal.training.engine import Engine
-from fourreal.training.model import Backbone, GridModel, ModelConfig
+from fourreal.training.model import Backbone, BackboneConfig, GridModel, PixelBackbone
 from fourreal.training.model.flow import add_noise, sample_times, velocity_loss
 from fourreal.training.order import Worker
 from fourreal.training.settings import StageSettings
@@ -72,7 +72,7 @@ def train(
 
 
 def batch_loss(
-    model: torch.nn.Module, config: ModelConfig, batch: Batch, noise: torch.Generator, device: torch.device
+    model: torch.nn.Module, config: BackboneConfig, batch: Batch, noise: torch.Generator, device: torch.device
 ) -> torch.Tensor:
     """Velocity loss of a batch at random diffusion times; a scalar.
 
@@ -99,9 +99,9 @@ def build_model(settings: StageSettings, base: Backbone | None) -> Backbone | Gr
     """The stage's model at its start; equal on every worker. The grid stage starts from the exported base."""
     torch.manual_seed(settings.seed)
     if settings.stage == "base":
-        return Backbone(settings.model)
+        return PixelBackbone(settings.model)
     assert base is not None
-    model = GridModel(settings.model, settings.architecture, base)
+    model = GridModel(base, settings.architecture)
     model.trainable_parameters(settings.train)
     return model.train()
 

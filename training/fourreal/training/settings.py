@@ -12,7 +12,7 @@ from fourreal.platform.storage import Storage
 from fourreal.training.data import BatchShape, Stage, check_folder
 from fourreal.training.engine_deepspeed import ZeroStage
 from fourreal.training.exports import read_exported_description
-from fourreal.training.model import Architecture, ModelConfig, TrainPolicy
+from fourreal.training.model import Architecture, PixelBackbone, PixelConfig, TrainPolicy
 
 _DEFAULT_MODEL: dict[str, Any] = {"size": "nano", "height": 32, "width": 48, "patch_size": 8}
 
@@ -80,7 +80,7 @@ class StageSettings:
     """One stage, complete: what a worker needs to know. Plain data, so it travels and compares."""
 
     shape: BatchShape
-    model: ModelConfig
+    model: PixelConfig
     folders: tuple[str, ...]
     weights: tuple[float, ...]
     out: str
@@ -190,18 +190,24 @@ def _model_wishes(config: Config) -> dict[str, Any]:
     return {name: value for name, value in wishes.items() if value is not None}
 
 
-def _base_config(config: Config) -> ModelConfig:
+def _base_config(config: Config) -> PixelConfig:
     try:
-        return ModelConfig.of_size(**{**_DEFAULT_MODEL, **_model_wishes(config)})
+        return PixelConfig.of_size(**{**_DEFAULT_MODEL, **_model_wishes(config)})
     except ValueError as error:
         raise UserError(str(error)) from None
 
 
-def _grid_config(config: Config, base: str | None) -> ModelConfig:
+def _grid_config(config: Config, base: str | None) -> PixelConfig:
     assert base is not None
-    model = ModelConfig.from_dict(read_exported_description(base, "base")["model"])
+    description = read_exported_description(base, "base")
+    if description["backbone"] != PixelBackbone.name:
+        raise UserError(
+            f"{base} holds a {description['backbone']} backbone, fourreal train fits {PixelBackbone.name} ones: "
+            f"name a base that fourreal train made"
+        )
+    model = PixelConfig.from_dict(description["model"])
     wishes = _model_wishes(config)
-    sized = ModelConfig.of_size(wishes.pop("size")) if "size" in wishes else None
+    sized = PixelConfig.of_size(wishes.pop("size")) if "size" in wishes else None
     wanted = {**wishes, **({"depth": sized.depth, "hidden_dim": sized.hidden_dim} if sized else {})}
     for name, value in wanted.items():
         if getattr(model, name) != value:

@@ -1,7 +1,10 @@
-"""The view-time model: needs only torch, einops, numpy and safetensors."""
+"""The view-time model: needs only torch, einops, numpy and safetensors; diffusers for some of the backbones."""
 
-from fourreal.training.model.backbone import FIXED_VIEW, FREEZE_TIME, Backbone
-from fourreal.training.model.config import Architecture, ModelConfig
+from fourreal.training.model.architectures import Architecture
+from fourreal.training.model.backbones import backbone_class, make_backbone
+from fourreal.training.model.backbones.base import FIXED_VIEW, FREEZE_TIME, Backbone, BackboneConfig, Text
+from fourreal.training.model.backbones.pixel import PixelBackbone
+from fourreal.training.model.backbones.pixel_config import PixelConfig
 from fourreal.training.model.grid_model import GridModel, TrainPolicy
 from fourreal.training.model.pretrained import load, read_description, save_pretrained
 from fourreal.training.model.sampling import border_given, generate_grids, sample_euler
@@ -11,12 +14,17 @@ __all__ = [
     "FREEZE_TIME",
     "Architecture",
     "Backbone",
+    "BackboneConfig",
     "GridModel",
-    "ModelConfig",
+    "PixelBackbone",
+    "PixelConfig",
+    "Text",
     "TrainPolicy",
+    "backbone_class",
     "border_given",
     "generate_grids",
     "load",
+    "make_backbone",
     "read_description",
     "sample_euler",
     "save_pretrained",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fourreal.training.model.config import ModelConfig
+from fourreal.training.model.backbones.base import BackboneConfig
 
 # Generation starts at s = 1, where all of the content is decided, and a continuous density visits s = 1 never.
 # Measured at tiny scale: uniform plus this mass at exactly 1 beat a logit-normal density by up to 2 dB.
@@ -32,7 +32,7 @@ def add_noise(clean: Tensor, noise: Tensor, time: Tensor, given: Tensor) -> Tens
     return torch.where(given[..., None, None, None], clean, (1 - s) * clean + s * noise)
 
 
-def to_velocity(prediction: Tensor, noisy: Tensor, time: Tensor, config: ModelConfig) -> Tensor:
+def to_velocity(prediction: Tensor, noisy: Tensor, time: Tensor, config: BackboneConfig) -> Tensor:
     """A network's output [B, F, C, H, W] as velocity, [B, F, C, H, W]; time [B].
 
     A clean prediction x becomes (z - x) / max(s, time_floor); the floor keeps the division bounded as noise vanishes
@@ -43,13 +43,13 @@ def to_velocity(prediction: Tensor, noisy: Tensor, time: Tensor, config: ModelCo
     return (noisy - prediction) / _like(time.clamp_min(config.time_floor), noisy)
 
 
-def to_clean(prediction: Tensor, noisy: Tensor, time: Tensor, config: ModelConfig) -> Tensor:
+def to_clean(prediction: Tensor, noisy: Tensor, time: Tensor, config: BackboneConfig) -> Tensor:
     """A network's output [B, F, C, H, W] as clean frames."""
     return prediction if config.prediction == "clean" else noisy - _like(time, noisy) * prediction
 
 
 def velocity_loss(
-    prediction: Tensor, clean: Tensor, noise: Tensor, time: Tensor, given: Tensor, *, config: ModelConfig
+    prediction: Tensor, clean: Tensor, noise: Tensor, time: Tensor, given: Tensor, *, config: BackboneConfig
 ) -> Tensor:
     """Mean squared velocity error over the frames that are not given; a scalar.
 

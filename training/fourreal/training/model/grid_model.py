@@ -1,118 +1,89 @@
-"""Two-stream view-time model: the base model's layers along both axes, coupled by synchronization layers.
+"""A backbone and a view-time architecture: the model of a grid.
 
-Shape legend: B grids, V views, T times, C H W pixels, L patches of a frame, D trunk width.
-
-The view stream runs on the T freeze-time sequences of V frames, the time stream on the V fixed-view sequences of T
-frames (4Real-Video section 2). Between layers both streams are kept as [B, V, T, L, D].
+Shape legend: B grids, V views, T times, C H W numbers of a frame (pixels or latents).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
-from fourreal.training.model.backbone import FIXED_VIEW, FREEZE_TIME, Backbone, frame_times
-from fourreal.training.model.config import Architecture, ModelConfig
-from fourreal.training.model.sync import make_sync
+from fourreal.training.model.architectures import Architecture, make_architecture
+from fourreal.training.model.backbones.base import Backbone, BackboneConfig, Text
+from fourreal.training.model.grid import Axis, GridInput, to_grid, to_sequences
 
 TrainPolicy = Literal["sync-only", "full"]
 
 
-@dataclass
-class _Stream:
-    """One stream: tokens [B, V, T, L, D], and the conditions and rotary table of its sequences along `axis`."""
-
-    axis: Literal["view", "time"]
-    tokens: Tensor
-    condition: Tensor
-    rotary: Tensor
-
-    def sequences(self) -> Tensor:
-        """The tokens as sequences along the axis, [B*T, V, L, D] or [B*V, T, L, D]."""
-        return to_sequences(self.tokens, self.axis)
-
-    def to_grid(self, sequences: Tensor) -> Tensor:
-        """The inverse of `sequences`, for anything that lies per frame."""
-        pattern = "(b t) v ... -> b v t ..." if self.axis == "view" else "(b v) t ... -> b v t ..."
-        grid: Tensor = rearrange(sequences, pattern, b=self.tokens.shape[0])
-        return grid
-
-
-def to_sequences(grid: Tensor, axis: Literal["view", "time"]) -> Tensor:
-    """[B, V, T, ...] as the freeze-time sequences [B*T, V, ...] or the fixed-view sequences [B*V, T, ...]."""
-    pattern = "b v t ... -> (b t) v ..." if axis == "view" else "b v t ... -> (b v) t ..."
-    sequences: Tensor = rearrange(grid, pattern)
-    return sequences
-
-
 class GridModel(nn.Module):
-    """Base model plus one synchronization layer after each of its layers.
+    """The view-time model.
 
-    With V = 1 or T = 1 there is one stream only and no synchronization: the base model itself.
+    With V = 1 or T = 1 there is one video and nothing to couple: it is the base model itself, in every architecture.
     ValueError for an unknown architecture.
     """
 
-    def __init__(self, config: ModelConfig, architecture: Architecture, backbone: Backbone | None = None) -> None:
+    def __init__(self, backbone: Backbone, architecture: str) -> None:
         super().__init__()
-        if architecture not in get_args(Architecture):
-            raise ValueError(f"architecture {architecture!r} is unknown; choose one of {get_args(Architecture)}")
-        self.config = config
-        self.architecture: Architecture = architecture
-        self.backbone = backbone or Backbone(config)
-        self.syncs = nn.ModuleList(make_sync(architecture, config.hidden_dim) for _ in range(config.depth))
+        self.backbone = backbone
+        self.view_time = make_architecture(architecture, backbone)
+        self.architecture = cast(Architecture, architecture)
+
+    @property
+    def config(self) -> BackboneConfig:
+        """The backbone's."""
+        return self.backbone.config
+
+    def set_checkpointing(self, on: bool) -> None:
+        """Keep the activations between the layers only, and compute those inside again for the gradient."""
+        self.view_time.checkpointing = on
 
     def trainable_parameters(self, policy: TrainPolicy) -> list[nn.Parameter]:
         """Mark what trains under a policy (`requires_grad`) and return it: the synchronization, or everything."""
         if policy not in get_args(TrainPolicy):
             raise ValueError(f"training policy {policy!r} is unknown; choose one of {get_args(TrainPolicy)}")
         self.requires_grad_(policy == "full")
-        self.syncs.requires_grad_(True)
+        self.view_time.requires_grad_(True)
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
-    def forward(self, noisy: Tensor, time: Tensor, given: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> Tensor:
         """Predict the clean grid, or its velocity (`config.prediction`): the mean of the streams' heads.
 
-        noisy: [B, V, T, C, H, W], given frames clean; time: [B]; given: [B, V, T] bool; returns [B, V, T, C, H, W].
+        noisy: [B, V, T, C, H, W], given frames clean; given: [B, V, T] bool; text: B captions, where it reads any
+        time:  [B] diffusion time of the unknown frames, or [B, V, T]; 1 is noise
+        returns [B, V, T, C, H, W]. ValueError, naming both sides, when the grid does not fit the backbone.
         """
-        predictions = self.stream_predictions(noisy, time, given)
+        predictions = self.stream_predictions(noisy, time, given, text)
         return predictions[0] if len(predictions) == 1 else (predictions[0] + predictions[1]) / 2
 
-    def stream_predictions(self, noisy: Tensor, time: Tensor, given: Tensor) -> list[Tensor]:
-        """Each stream's own prediction [B, V, T, C, H, W]: view stream, time stream; an axis of length 1 has none."""
-        time_condition = self.backbone.time_embedding(frame_times(time, given))
-        tokens = self.backbone.embed(noisy, given)
-        streams = self._streams(tokens, time_condition)
-        for layer, sync in zip(self.backbone.layers, self.syncs, strict=True):
-            outputs = _run_layer(layer, streams)
-            if len(streams) == 2:
-                outputs = list(sync(*outputs, time_condition))
-            for stream, output in zip(streams, outputs, strict=True):
-                stream.tokens = output
-        return [stream.to_grid(self.backbone.head(stream.sequences(), stream.condition)) for stream in streams]
+    def stream_predictions(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> list[Tensor]:
+        """Each stream's own prediction [B, V, T, C, H, W]: view stream, time stream; other architectures have one."""
+        grid = self._embed(noisy, time, given, text)
+        if min(noisy.shape[1:3]) > 1:
+            predictions: list[Tensor] = self.view_time(grid)
+            return predictions
+        return [self._predict_video(grid)]
 
-    def _streams(self, tokens: Tensor, time_condition: Tensor) -> list[_Stream]:
-        _, views, times = tokens.shape[:3]
-        context = self.backbone.context_embedding.weight
-        streams = []
-        if views > 1:
-            condition = to_sequences(time_condition + context[FREEZE_TIME], "view")
-            streams.append(_Stream("view", tokens, condition, self.backbone.rotary(views)))
-        if times > 1 or not streams:
-            condition = to_sequences(time_condition + context[FIXED_VIEW], "time")
-            streams.append(_Stream("time", tokens, condition, self.backbone.rotary(times)))
-        return streams
+    def _embed(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None) -> GridInput:
+        if noisy.ndim != 6 or given.shape != noisy.shape[:3] or time.shape not in (given.shape[:1], given.shape):
+            raise ValueError(
+                f"noisy {tuple(noisy.shape)}, time {tuple(time.shape)} and given {tuple(given.shape)} are no grids: "
+                f"give [B, V, T, C, H, W], [B] or [B, V, T], and [B, V, T]"
+            )
+        patch_grid = self.backbone.check(noisy)
+        tokens = self.backbone.embed(noisy.flatten(1, 2), given.flatten(1, 2))
+        tokens = torch.unflatten(tokens, 1, given.shape[1:])
+        return GridInput(self.backbone, tokens, time, given, self.backbone.embed_text(text), patch_grid)
 
+    def _predict_video(self, grid: GridInput) -> Tensor:
+        axis: Axis = "view" if grid.length["view"] > 1 else "time"
+        sequences = grid.along(axis)
 
-def _run_layer(layer: nn.Module, streams: list[_Stream]) -> list[Tensor]:
-    """The layer on every stream's sequences, back in grid layout; one call when the sequences are equally long."""
-    if len(streams) == 2 and streams[0].condition.shape == streams[1].condition.shape:
-        sequences = torch.cat([stream.sequences() for stream in streams])
-        condition = torch.cat([stream.condition for stream in streams])
-        outputs = layer(sequences, condition, streams[0].rotary).chunk(2)
-    else:
-        outputs = [layer(stream.sequences(), stream.condition, stream.rotary) for stream in streams]
-    return [stream.to_grid(output) for stream, output in zip(streams, outputs, strict=True)]
+        def layer(index: int, tokens: Tensor) -> Tensor:
+            return self.backbone.run_layer(index, tokens, sequences)
+
+        tokens = to_sequences(grid.tokens, axis)
+        for index in range(self.backbone.depth):
+            tokens = self.view_time.step(layer, index, tokens)
+        return to_grid(self.backbone.head(tokens, sequences), axis, grid.tokens.shape[0])

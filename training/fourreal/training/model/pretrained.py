@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -10,11 +9,11 @@ from typing import Any, Literal, overload
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from fourreal.training.model.backbone import Backbone
-from fourreal.training.model.config import ModelConfig
+from fourreal.training.model.backbones import make_backbone
+from fourreal.training.model.backbones.base import Backbone, align
 from fourreal.training.model.grid_model import GridModel
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
@@ -26,11 +25,13 @@ def save_pretrained(model: Backbone | GridModel, folder: str | Path, training: d
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     is_grid = isinstance(model, GridModel)
+    backbone = model.backbone if isinstance(model, GridModel) else model
     description: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": "grid" if is_grid else "base",
         "architecture": model.architecture if isinstance(model, GridModel) else None,
-        "model": dataclasses.asdict(model.config),
+        "backbone": backbone.name,
+        "model": backbone.config.to_dict(),
         "training": training or {},
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -58,8 +59,8 @@ def load(folder: str | Path, kind: Kind | None = None) -> Backbone | GridModel:
     found = description["kind"]
     if kind is not None and found != kind:
         raise ValueError(f"{folder} holds a {found} model, a {kind} model is needed; train or name one of kind {kind}")
-    config = ModelConfig.from_dict(description["model"])
-    model = Backbone(config) if found == "base" else GridModel(config, description["architecture"])
+    backbone = make_backbone(description["backbone"], description["model"])
+    model = backbone if found == "base" else GridModel(backbone, description["architecture"])
     try:
         weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
@@ -73,12 +74,16 @@ def load(folder: str | Path, kind: Kind | None = None) -> Backbone | GridModel:
                 f"{folder}: {CONFIG_FILE} describes {wanted} for {name} and {WEIGHTS_FILE} holds {stored}; "
                 f"the two files are not from one export"
             )
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, assign=True)  # the numbers keep the type they were saved in
+    align(model)
     return model.eval()
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """`config.json` of a model folder: schema_version, kind, architecture, model, training. ValueError if unusable."""
+    """`config.json` of a model folder: schema_version, kind, architecture, backbone, model, training.
+
+    ValueError if unusable.
+    """
     path = Path(folder) / CONFIG_FILE
     if not path.is_file():
         raise ValueError(

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fourreal.training.model.backbone import Backbone
+from fourreal.training.model.backbones.base import Backbone
 from fourreal.training.model.flow import to_velocity
 from fourreal.training.model.grid_model import GridModel
 

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fourreal.training.model.config import Architecture
-
 
 class HardSync(nn.Module):
     """x = W^v(s) y^v + W^t(s) y^t for both streams; W^v = W^t = I / 2 at initialisation."""
@@ -54,8 +52,3 @@ class SoftSync(nn.Module):
         both = torch.cat([view_tokens, time_tokens], dim=-1)
         view_step, time_step = self.exchange(both * (1 + scale)).chunk(2, dim=-1)
         return view_tokens + view_step, time_tokens + time_step
-
-
-def make_sync(architecture: Architecture, hidden_dim: int) -> HardSync | SoftSync:
-    """The synchronization layer of an architecture."""
-    return HardSync(hidden_dim) if architecture == "hard" else SoftSync(hidden_dim)

@@ -1,28 +1,24 @@
 """Pixel-space video diffusion transformer over one sequence of frames (4Real-Video section 2, "base video model").
 
-Shape legend: B sequences, N frames of a sequence (views of a freeze-time or times of a fixed-view one),
-C H W pixels, L patches of a frame, D trunk width.
+Shape legend: as in `base.py`; C H W are pixels, K = D.
 
-A frame is either *given* (clean, diffusion time 0, flag "given") or *unknown* (noisy, diffusion time s). Any subset
-of the frames may be given, which is the paper's random frame masking. A layer is called as
-`layer(tokens, condition, rotary)`, with everything per frame in `condition`, so that a grid model can run the same
-layers on the sequences along either axis.
+Given frames carry a flag in their tokens besides their diffusion time of 0. Any subset of the frames may be given,
+which is the paper's random frame masking.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, Self
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fourreal.training.model.config import ModelConfig
-from fourreal.training.model.rotary import rotary_table, rotate
-
-FIXED_VIEW = 0
-FREEZE_TIME = 1
+from fourreal.training.model.backbones.base import Attend, Backbone, Sequences, Text, attend_all
+from fourreal.training.model.backbones.pixel_config import PixelConfig
+from fourreal.training.model.backbones.rotary import rotary_table, rotate_halves
 
 _TIME_FREQUENCIES = 64
 
@@ -57,12 +53,12 @@ class Attention(nn.Module):
         self.key_norm = nn.RMSNorm(hidden_dim // heads)
         self.out = nn.Linear(hidden_dim, hidden_dim)
 
-    def forward(self, tokens: Tensor, rotary: Tensor) -> Tensor:
-        """Tokens [B, N*L, D] to [B, N*L, D]."""
-        query, key, value = rearrange(self.qkv(tokens), "b s (three h d) -> three b h s d", three=3, h=self.heads)
-        query = rotate(self.query_norm(query), rotary)
-        key = rotate(self.key_norm(key), rotary)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+    def forward(self, tokens: Tensor, rotary: Tensor, attend: Attend) -> Tensor:
+        """Tokens [S, N*L, D] to [S, N*L, D]."""
+        query, key, value = rearrange(self.qkv(tokens), "b s (three h d) -> three b s h d", three=3, h=self.heads)
+        query = rotate_halves(self.query_norm(query), rotary)
+        key = rotate_halves(self.key_norm(key), rotary)
+        mixed = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         out: Tensor = self.out(rearrange(mixed, "b h s d -> b s (h d)"))
         return out
 
@@ -70,7 +66,7 @@ class Attention(nn.Module):
 class Layer(nn.Module):
     """One transformer layer phi_l with its residuals, modulated per frame (adaLN-zero, Peebles and Xie 2023)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: PixelConfig) -> None:
         super().__init__()
         dim = config.hidden_dim
         self.attention_norm = nn.LayerNorm(dim, elementwise_affine=False)
@@ -79,31 +75,35 @@ class Layer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(approximate="tanh"), nn.Linear(4 * dim, dim))
         self.modulation = _zero_linear(dim, 6 * dim)
 
-    def forward(self, tokens: Tensor, condition: Tensor, rotary: Tensor) -> Tensor:
-        """Tokens [B, N, L, D] and per-frame condition [B, N, D] to tokens [B, N, L, D]."""
+    def forward(self, tokens: Tensor, sequences: Sequences, attend: Attend) -> Tensor:
+        """Tokens [S, N, L, D] to tokens [S, N, L, D]."""
         frames = tokens.shape[1]
-        parts = self.modulation(functional.silu(condition))[:, :, None].chunk(6, dim=-1)
+        parts = self.modulation(functional.silu(sequences.condition))[:, :, None].chunk(6, dim=-1)
         shift_attention, scale_attention, gate_attention, shift_mlp, scale_mlp, gate_mlp = parts
         inner = self.attention_norm(tokens) * (1 + scale_attention) + shift_attention
-        mixed = self.attention(inner.flatten(1, 2), rotary).unflatten(1, (frames, -1))
+        mixed = self.attention(inner.flatten(1, 2), sequences.rotary, attend).unflatten(1, (frames, -1))
         tokens = tokens + gate_attention * mixed
         inner = self.mlp_norm(tokens) * (1 + scale_mlp) + shift_mlp
         result: Tensor = tokens + gate_mlp * self.mlp(inner)
         return result
 
 
-class Backbone(nn.Module):
-    """The base video model."""
+class PixelBackbone(Backbone):
+    """The base video model of 4Real-Video. It reads no text."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    name = "pixel"
+    config: PixelConfig
+
+    def __init__(self, config: PixelConfig) -> None:
         super().__init__()
         self.config = config
+        self.hidden_dim, self.depth, self.channels = config.hidden_dim, config.depth, config.channels
         dim = config.hidden_dim
         patch_numbers = config.channels * config.patch_size**2
         self.patch_embedding = nn.Linear(patch_numbers, dim)
         self.given_embedding = nn.Embedding(2, dim)
         self.context_embedding = nn.Embedding(2, dim)
-        self.time_embedding = TimeEmbedding(dim)
+        self.time_mlp = TimeEmbedding(dim)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.depth))
         self.head_norm = nn.LayerNorm(dim, elementwise_affine=False)
         self.head_modulation = _zero_linear(dim, 2 * dim)
@@ -111,56 +111,63 @@ class Backbone(nn.Module):
         nn.init.normal_(self.given_embedding.weight, std=0.02)
         nn.init.normal_(self.context_embedding.weight, std=0.02)
 
-    def rotary(self, frames: int) -> Tensor:
-        """Rotary table for a sequence of that many frames."""
-        table = rotary_table(frames, self.config.patch_grid, self.config.head_dim)
-        return table.to(self.patch_embedding.weight)
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """See `Backbone`."""
+        return cls(PixelConfig.from_dict(config))
+
+    def patch_grid(self, height: int, width: int) -> tuple[int, int]:
+        """See `Backbone`. This one has frames of one size only."""
+        config = self.config
+        if (height, width) != (config.height, config.width):
+            raise ValueError(
+                f"frames are {height}x{width} pixels, the model's are {config.height}x{config.width}; resize them"
+            )
+        return config.patch_grid
 
     def embed(self, frames: Tensor, given: Tensor) -> Tensor:
-        """Frames [..., C, H, W] and given flags [...] to tokens [..., L, D].
-
-        Raises ValueError when the frames do not have the model's size.
-        """
-        config = self.config
-        expected = (config.channels, config.height, config.width)
-        if tuple(frames.shape[-3:]) != expected:
-            raise ValueError(
-                f"frames are {tuple(frames.shape[-3:])} (C, H, W), not the {expected} of the model; resize them"
-            )
-        size = config.patch_size
+        """See `Backbone`."""
+        size = self.config.patch_size
         patches = rearrange(frames, "... c (h p) (w q) -> ... (h w) (c p q)", p=size, q=size)
         tokens: Tensor = self.patch_embedding(patches) + self.given_embedding(given.long())[..., None, :]
         return tokens
 
-    def head(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Tokens [..., L, D] and condition [..., D] to predicted frames [..., C, H, W]."""
-        shift, scale = self.head_modulation(functional.silu(condition))[..., None, :].chunk(2, dim=-1)
+    def embed_time(self, time: Tensor) -> Tensor:
+        """See `Backbone`."""
+        embedded: Tensor = self.time_mlp(time)
+        return embedded
+
+    def modulation(self, embedded: Tensor) -> Tensor:
+        """See `Backbone`; each layer has a map of its own to its shifts, scales and gates."""
+        return embedded
+
+    def embed_text(self, text: Text | None) -> Text | None:
+        """See `Backbone`."""
+        if text is not None:
+            raise ValueError("the pixel backbone reads no text; leave the text out, or use a backbone that does")
+        return None
+
+    def rotary(self, frames: Tensor, patch_grid: tuple[int, int]) -> Tensor:
+        """See `Backbone`."""
+        return rotary_table(frames, patch_grid, self.config.head_dim)
+
+    def run_layer(self, index: int, tokens: Tensor, sequences: Sequences, attend: Attend = attend_all) -> Tensor:
+        """See `Backbone`."""
+        result: Tensor = self.layers[index](tokens, sequences, attend)
+        return result
+
+    def head(self, tokens: Tensor, sequences: Sequences) -> Tensor:
+        """See `Backbone`."""
+        modulation = self.head_modulation(functional.silu(sequences.condition))
+        shift, scale = modulation[..., None, :].chunk(2, dim=-1)
         patches = self.head_linear(self.head_norm(tokens) * (1 + scale) + shift)
-        size, (rows, _) = self.config.patch_size, self.config.patch_grid
+        size, (rows, _) = self.config.patch_size, sequences.patch_grid
         frames: Tensor = rearrange(patches, "... (h w) (c p q) -> ... c (h p) (w q)", h=rows, p=size, q=size)
         return frames
 
-    def forward(self, noisy: Tensor, time: Tensor, given: Tensor, context: Tensor) -> Tensor:
-        """Predict the clean frames, or their velocity (`config.prediction`).
-
-        noisy:   [B, N, C, H, W], given frames clean, the others at their diffusion time
-        time:    [B] diffusion time of the unknown frames, 1 is noise
-        given:   [B, N] bool, frames that are clean
-        context: [B] FIXED_VIEW or FREEZE_TIME
-        returns  [B, N, C, H, W]
-        """
-        condition = self.time_embedding(frame_times(time, given)) + self.context_embedding(context)[:, None]
-        tokens = self.embed(noisy, given)
-        rotary = self.rotary(noisy.shape[1])
-        for layer in self.layers:
-            tokens = layer(tokens, condition, rotary)
-        return self.head(tokens, condition)
-
-
-def frame_times(time: Tensor, given: Tensor) -> Tensor:
-    """Diffusion time of every frame: [B] and flags [B, ...] to [B, ...], 0 where given."""
-    spread = time.view(-1, *(1 for _ in given.shape[1:])).expand(given.shape)
-    return torch.where(given, torch.zeros_like(spread), spread)
+    def self_attentions(self) -> list[nn.Module]:
+        """See `Backbone`."""
+        return [layer.get_submodule("attention") for layer in self.layers]
 
 
 def _zero_linear(inputs: int, outputs: int) -> nn.Linear:

@@ -1,13 +1,12 @@
-"""What a model is made of, as plain frozen data, and the one dial that sets all of it."""
+"""What the pixel-space transformer is made of, as plain frozen data, and the one dial that sets all of it."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-Prediction = Literal["clean", "velocity"]
-Architecture = Literal["soft", "hard"]
+from fourreal.training.model.backbones.base import BackboneConfig, Prediction
+
 Size = Literal["nano", "tiny", "small", "base", "large"]
 
 # Depth is the dial: from tiny on, the trunk is 32 * depth wide and parameters grow as depth cubed (18.4 k * depth^3).
@@ -19,11 +18,8 @@ _HEAD_DIMS: dict[Size, int] = {"nano": 16, "tiny": 32, "small": 64, "base": 64, 
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class PixelConfig(BackboneConfig):
     """Shape of the pixel-space transformer. Lengths in pixels, except `hidden_dim` (trunk width in numbers).
-
-    `prediction`: what the network puts out, the clean frames or the velocity; the loss is on velocity either way.
-    `time_floor`: the least diffusion time by which a clean prediction is divided to become a velocity.
 
     Raises ValueError when fields do not fit each other.
     """
@@ -36,9 +32,9 @@ class ModelConfig:
     heads: int = 4
     channels: int = 3
     prediction: Prediction = "clean"
-    time_floor: float = 0.05
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("height", "width", "patch_size", "hidden_dim", "depth", "heads", "channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a positive number")
@@ -57,10 +53,6 @@ class ModelConfig:
                 f"a head of {self.head_dim} numbers cannot carry rotary positions on three axes; "
                 f"make hidden_dim / heads even and at least 6"
             )
-        if self.prediction not in get_args(Prediction):
-            raise ValueError(f"prediction {self.prediction!r} is unknown; choose one of {get_args(Prediction)}")
-        if not 0 < self.time_floor < 1:
-            raise ValueError(f"time_floor {self.time_floor} is outside (0, 1); 0.05 is a good value")
 
     @property
     def head_dim(self) -> int:
@@ -73,7 +65,7 @@ class ModelConfig:
         return self.height // self.patch_size, self.width // self.patch_size
 
     @classmethod
-    def of_size(cls, size: str, **overrides: Any) -> ModelConfig:
+    def of_size(cls, size: str, **overrides: Any) -> PixelConfig:
         """The model of a named size; `overrides` replace single fields. ValueError for an unknown name."""
         if size not in get_args(Size):
             raise ValueError(f"model size {size!r} is unknown; choose one of {', '.join(get_args(Size))}")
@@ -81,11 +73,3 @@ class ModelConfig:
         width = _WIDTHS[name]
         sized: dict[str, Any] = {"depth": _DEPTHS[name], "hidden_dim": width, "heads": width // _HEAD_DIMS[name]}
         return cls(**{**sized, **overrides})
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """The inverse of `dataclasses.asdict`. ValueError for fields this version does not know."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"the model configuration has fields {unknown}, unknown to this version; update fourreal")
-        return cls(**values)
