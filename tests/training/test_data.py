@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from squares import square_grid
 
 from fourreal.platform import codec
+from fourreal.platform.codec import encode
 from fourreal.platform.errors import UserError
+from fourreal.platform.shards import write_shard
+from fourreal.platform.storage import Storage
 from fourreal.training.data import (
     BatchShape,
     BatchStream,
@@ -126,6 +132,31 @@ def test_grid_batches_give_the_first_view_and_the_first_time(make_folder: MakeFo
     assert batch.frames.shape == (2, 3, 4, 3, 8, 12)
     assert torch.equal(batch.given, border_given(3, 4).expand(2, -1, -1))
     assert batch.context is None
+
+
+def test_freeze_time_grids_are_given_nothing_and_make_no_fixed_view_videos(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    grids = [square_grid(i, 3, 4, 16, 24) for i in range(6)]
+    frozen = [replace(grid, meta=replace(grid.meta, kind="freeze_time")) for grid in grids[1:]]
+    write_shard(storage, 0, [(grid.key, encode(grid, lossless=True)) for grid in [grids[0], *frozen]])
+    batches = stream([storage.uri], GRID)
+    given = torch.cat([batches.next().given for _ in range(6)])
+    nothing = ~given.flatten(1).any(dim=1)
+    assert torch.equal(given[~nothing], border_given(3, 4).expand(int((~nothing).sum()), -1, -1))
+    assert int(nothing.sum()) == 10  # five of each epoch's six
+
+    moving = to_model(grids[0].frames)
+    base = stream([storage.uri], BatchShape("base", batch_size=2, views=3, times=4, height=16, width=24))
+    for batch in (base.next() for _ in range(10)):
+        assert batch.context is not None
+        if batch.context[0] == FIXED_VIEW:
+            for video in batch.frames:
+                assert any(torch.equal(shown, view) for shown in (video, video.flip(-1)) for view in moving)
+
+    write_shard(storage, 0, [(grid.key, encode(grid, lossless=True)) for grid in frozen])
+    only_frozen = stream([storage.uri], BASE)
+    with pytest.raises(UserError, match="add a folder of other grids"):
+        list(iter(only_frozen.next, None))
 
 
 def test_mixture_follows_its_weights(make_folder: MakeFolder) -> None:

@@ -6,18 +6,20 @@ fourreal synthesize --videos my_videos --out outputs/synthesized --views 8 --tim
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from fourreal.datagen.grid_job import GridJobConfig, run_or_estimate
 from fourreal.datagen.seeds import item_rng
 from fourreal.datagen.selection.filters import ClipFilters
-from fourreal.datagen.selection.judge import ClipJudge
+from fourreal.datagen.selection.judge import ClipJudge, StillScenesPolicy
+from fourreal.datagen.selection.still_scenes import StillScenes, freeze_time_frames
 from fourreal.datagen.statistics_page import write_statistics_page
 from fourreal.datagen.synthesis import plan_warp, synthesize
+from fourreal.datagen.videos.clip import Clip
 from fourreal.datagen.videos.reader import ClipReader
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.datagen.videos.timing import Timing
@@ -51,6 +53,11 @@ class Config(GridJobConfig):
     """Scales the path: at 1 the last view is up to 15 percent moved, 15 degrees orbited or 20 percent zoomed."""
     filters: ClipFilters = field(default_factory=ClipFilters)
     """What is refused."""
+    still_scenes: StillScenesPolicy = "keep"
+    """Clips of still scenes before a moving camera become freeze-time grids (the clip is the path over views, all times
+    are the same; needs as many --times as --views), are skipped, or are the only ones taken."""
+    still: StillScenes = field(default_factory=StillScenes)
+    """Which clips these are."""
 
     NOT_DECIDING_BYTES = GridJobConfig.NOT_DECIDING_BYTES | {"clip_limit_s"}
     AT_LEAST_ONE = (*GridJobConfig.AT_LEAST_ONE, "stride", "clips_per_video")
@@ -61,6 +68,10 @@ class Config(GridJobConfig):
             raise UserError(f"--magnitude must be between 0 and 2, not {self.magnitude}")
         if self.fps is not None and not 0.0 < self.fps <= 1000.0:
             raise UserError(f"--fps must be between 0 and 1000, not {self.fps}")
+        if self.still_scenes == "only" and self.views > self.times:
+            raise UserError(
+                "--still-scenes only makes views of a clip's frames: give at least as many --times as --views"
+            )
         if self.clip_limit_s <= 0.0:
             raise UserError(f"--clip-limit-s must be more than 0, not {self.clip_limit_s}")
 
@@ -75,7 +86,9 @@ class Synthesizer:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.judge = ClipJudge(config.filters, config.height, config.width)
+        self.judge = ClipJudge(
+            config.filters, config.height, config.width, still=config.still, still_scenes=config.still_scenes
+        )
         self.reader = ClipReader(config.timing, self.judge, limit_s=config.clip_limit_s)
 
     def process(self, item: Item) -> Grid:
@@ -83,6 +96,8 @@ class Synthesizer:
         c = self.config
         clip = self.reader.read(item)
         rng = item_rng(c.seed, item.key)
+        if self.judge.is_still and c.views <= c.times:
+            return self._freeze_time(item, clip, rng)
         family = str(rng.choice(sorted(FAMILIES))) if c.family == "mixed" else c.family
         path = FAMILIES[family](c.views, rng, c.magnitude)
         try:
@@ -90,7 +105,21 @@ class Synthesizer:
         except ValueError as error:
             raise ItemFailure("warp", "too_small", str(error)) from None
         frames = synthesize(clip.images(*warp.shrunk_size), warp, c.height, c.width)
-        meta = GridMeta(
+        meta = self._meta(item, clip, {"family": family})
+        homographies = np.repeat(warp.homographies[:, None], c.times, axis=1)
+        return Grid(frames=frames, meta=meta, homographies=homographies)
+
+    def _freeze_time(self, item: Item, clip: Clip, rng: np.random.Generator) -> Grid:
+        c = self.config
+        try:
+            frames = freeze_time_frames(clip, c.views, c.height, c.width, rng)
+        except ValueError as error:
+            raise ItemFailure("warp", "too_small", str(error)) from None
+        return Grid(frames=frames, meta=replace(self._meta(item, clip, {"family": "still"}), kind="freeze_time"))
+
+    def _meta(self, item: Item, clip: Clip, provenance: Mapping[str, Any]) -> GridMeta:
+        c = self.config
+        return GridMeta(
             key=item.key,
             source_uri=item.source,
             source_sha256=str(item.spec["sha256"]),
@@ -99,10 +128,8 @@ class Synthesizer:
             seed=c.seed,
             settings={name: getattr(c, name) for name in ("stride", "fps", "magnitude")},
             motion={name: round(value, 6) for name, value in self.judge.statistics.items()},
-            provenance={"job": "synthesize", "family": family, "start_s": round(clip.times_s[0], 6)},
+            provenance={"job": "synthesize", "start_s": round(clip.times_s[0], 6), **provenance},
         )
-        homographies = np.repeat(warp.homographies[:, None], c.times, axis=1)
-        return Grid(frames=frames, meta=meta, homographies=homographies)
 
     def close(self) -> None:
         """See `Processor`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.errors import UserError
@@ -18,10 +18,13 @@ from fourreal.platform.errors import UserError
 class Thresholds:
     """Base of the classes of thresholds: they are never below 0."""
 
+    FLAG: ClassVar[str] = "filters"
+    """Name of the option that holds them."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
             if not getattr(self, field.name) >= 0.0:
-                raise UserError(f"--filters.{field.name.replace('_', '-')} must be 0 or more")
+                raise UserError(f"--{self.FLAG}.{field.name.replace('_', '-')} must be 0 or more")
 
 
 class Rule(NamedTuple):
@@ -44,5 +47,5 @@ def check(rules: Iterable[Rule], statistics: Mapping[str, float], filters: Thres
             continue
         value, limit = statistics[rule.statistic], getattr(filters, rule.setting)
         if value < limit if rule.setting.startswith("min") else value > limit:
-            flag = f"--filters.{rule.setting.replace('_', '-')} {limit:g}"
+            flag = f"--{filters.FLAG}.{rule.setting.replace('_', '-')} {limit:g}"
             raise ItemFailure("filter", rule.reason, f"{rule.says.format(value)} ({flag})")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,10 @@ def make_key(text: str) -> str:
     return cleaned[:_KEY_LENGTH] or "unnamed"
 
 
+GridKind = Literal["dynamic", "freeze_time"]
+"""`freeze_time`: nothing moves but the camera, and all times show the same."""
+
+
 @dataclass(frozen=True)
 class GridMeta:
     """What is known about a grid besides its pixels; all of it JSON."""
@@ -53,9 +57,12 @@ class GridMeta:
     """Motion statistics, named with their units."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What the grid was made from or by: job, clip, model, weights hash."""
+    kind: GridKind = "dynamic"
 
     def __post_init__(self) -> None:
         check_key(self.key)
+        if self.kind not in get_args(GridKind):
+            raise ValueError(f"kind of grid {self.key!r} must be one of {get_args(GridKind)}, not {self.kind!r}")
         if not self.fps >= 0.0:
             raise ValueError(f"fps of grid {self.key!r} must be 0 (unknown) or positive, not {self.fps}")
 

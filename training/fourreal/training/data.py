@@ -23,6 +23,8 @@ from fourreal.platform.storage import Storage
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, border_given
 from fourreal.training.order import GridStream, Position, Worker
 
+_DRAWS = 1000
+
 Image = npt.NDArray[np.uint8]
 Stage = Literal["base", "grid"]
 
@@ -111,15 +113,26 @@ class BatchStream:
         context = int(rng.integers(2)) if shape.views > 1 and shape.times > 1 else int(shape.times == 1)
         frames, given = [], []
         for _ in range(shape.batch_size):
-            grid = self.streams[rng.choice(len(self.streams), p=self.probabilities)].next()
+            grid = self._draw(context, rng)
             pairs = _base_frames(grid, shape, context, rng) if shape.stage == "base" else _grid_frames(grid, shape, rng)
             pixels = fit(grid.frames_at(pairs.reshape(-1, 2).tolist()), shape.height, shape.width)
             if rng.random() < 0.5:  # a mirrored world is a world too
                 pixels = pixels[:, :, ::-1]
             frames.append(to_model(pixels.reshape(*pairs.shape[:-1], *pixels.shape[1:])))
-            given.append(_random_given(len(pairs), rng) if shape.stage == "base" else border_given(*pairs.shape[:2]))
+            given.append(_given(grid, shape.stage, pairs.shape[:-1], rng))
         contexts = torch.full((shape.batch_size,), context) if shape.stage == "base" else None
         return Batch(torch.stack(frames), torch.stack(given), contexts)
+
+    def _draw(self, context: int, rng: np.random.Generator) -> EncodedGrid:
+        """The next grid of the mixture that can serve: a freeze-time grid has no fixed-view video worth learning."""
+        for _ in range(_DRAWS):
+            grid = self.streams[rng.choice(len(self.streams), p=self.probabilities)].next()
+            if self.shape.stage == "grid" or context == FREEZE_TIME or grid.meta.kind != "freeze_time":
+                return grid
+        raise UserError(
+            f"{_DRAWS} freeze-time grids in a row, of which none has a fixed-view video to learn from: "
+            "add a folder of other grids to --data"
+        )
 
 
 class Prefetcher:
@@ -222,6 +235,15 @@ def _grid_frames(grid: EncodedGrid, shape: BatchShape, rng: np.random.Generator)
 def _maybe_reversed(views: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """The camera path, backwards half of the time (4Real-Video-V2: a useful augmentation). Time has a direction."""
     return views[::-1] if rng.random() < 0.5 else views
+
+
+def _given(grid: EncodedGrid, stage: Stage, shape: Sequence[int], rng: np.random.Generator) -> Tensor:
+    """Which frames of a sample are given. In a freeze-time grid none: all times are the same, so the model would learn
+    to copy them (4Real-Video-V2 drops the condition for such grids, too)."""
+    if stage == "base":
+        return _random_given(shape[0], rng)
+    given = border_given(*shape)
+    return torch.zeros_like(given) if grid.meta.kind == "freeze_time" else given
 
 
 def _random_given(frames: int, rng: np.random.Generator) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,8 +11,12 @@ from fourreal.datagen.selection.filters import ClipFilters, check_clip
 from fourreal.datagen.selection.look import look_statistics
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.overlay import text_share
+from fourreal.datagen.selection.still_scenes import StillScenes
 from fourreal.datagen.selection.tracks import small_grey
 from fourreal.datagen.videos.clip import Clip
+from fourreal.platform.datajob import ItemFailure
+
+StillScenesPolicy = Literal["keep", "skip", "only"]
 
 _TRACKED_SIDE = 256
 """Longer side of the frames that points are followed in, pixels."""
@@ -21,10 +27,24 @@ _READ_SIDE = 480
 class ClipJudge:
     """The reader's check: refuses a clip, or keeps what it found of the last one in `statistics`."""
 
-    def __init__(self, filters: ClipFilters, height: int, width: int) -> None:
+    def __init__(
+        self,
+        filters: ClipFilters,
+        height: int,
+        width: int,
+        *,
+        still: StillScenes,
+        still_scenes: StillScenesPolicy = "keep",
+    ) -> None:
         """`height` and `width` are those of the grids' frames, by which sharpness is judged."""
         self.filters, self.height, self.width = filters, height, width
+        self.still, self.still_scenes = still, still_scenes
         self.statistics: dict[str, float] = {}
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the last clip shows a still scene."""
+        return self.still.holds(self.statistics)
 
     def __call__(self, clip: Clip) -> None:
         """Raise ItemFailure with the reason for a clip that is no good."""
@@ -39,6 +59,10 @@ class ClipJudge:
         self._know(look_statistics(small, small_grey(frames, max(self.height, self.width))), len(frames))
         self._know({"text_share": text_share(small_grey(frames, _READ_SIDE))}, len(frames))
         self._know(motion_statistics(small), len(frames))
+        if self.still_scenes == "skip" and self.is_still:
+            raise ItemFailure("filter", "still_scene", "only the camera moves (--still-scenes skip)")
+        if self.still_scenes == "only" and not self.is_still:
+            raise ItemFailure("filter", "moving_scene", "more moves than the camera (--still-scenes only)")
 
     def _know(self, found: dict[str, float], times: int) -> None:
         self.statistics |= found

@@ -164,7 +164,8 @@ def _stuck(motion: _SpanMotion, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
 def _moving_patch(motion: _SpanMotion) -> float:
     """The largest share of points in any patch of the frame that a still scene does not explain.
 
-    Points lost to noise lie about singly; a thing that moves owns its patch, however small it is in the frame.
+    Points lost to noise and to what comes out from behind something lie about singly, and patches with few of them do
+    not count; a thing that moves owns its patch, however small it is in the frame.
     """
     cell = (motion.span.points[0] // _PATCH_PIXELS).astype(int)
     shape = cell.max(axis=0) + 1
@@ -175,7 +176,7 @@ def _moving_patch(motion: _SpanMotion) -> float:
         cv2.boxFilter(count, -1, (2, 2), normalize=False, borderType=cv2.BORDER_CONSTANT)
         for count in (everything, moving)
     ]
-    enough = around[0] >= _FEWEST_IN_PATCH
+    enough = around[1] >= _FEWEST_IN_PATCH
     return float((around[1][enough] / around[0][enough]).max(initial=0.0))
 
 
