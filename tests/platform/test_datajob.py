@@ -174,7 +174,7 @@ class TestOnRay:
             f"run_data_job(numbers_job(Path({str(tmp_path)!r}) / 'out', 12, pause_s=1.5))"
         )
         driver = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 240
         while len(list((tmp_path / "out").glob("shard-*.json"))) < 2:
             assert time.monotonic() < deadline
             assert driver.poll() is None
@@ -185,7 +185,7 @@ class TestOnRay:
         # Ray's two agents look for their raylet now and then, and go a minute or two later.
         workers = [process for process in family if "Agent" not in process.name()]
         assert len(workers) > 3
-        _, alive = psutil.wait_procs(workers, timeout=60)
+        _, alive = psutil.wait_procs(workers, timeout=120)
         assert not alive
         assert 2 <= len(list_shards(Storage(str(tmp_path / "out")))) < 6
         run_data_job(numbers_job(tmp_path / "out", 12))
