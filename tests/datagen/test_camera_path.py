@@ -64,7 +64,7 @@ def test_the_asset_stays_in_every_frame_and_fills_60_to_90_percent(
     rng = np.random.default_rng(seed)
     cloud = rng.normal(size=(1, points, 3)) * rng.uniform(0.1, 1.0, size=3) * 10.0 ** rng.uniform(-3, 3)
     cloud = cloud + rng.normal() * np.linspace(0.0, 1.0, 3)[:, None, None] * np.ptp(cloud)
-    scene = scene_of(Measurement(cloud, cloud), camera, seed, size, views)
+    scene = scene_of(Measurement(cloud, cloud, cloud[..., 2].min(axis=1)), camera, seed, size, views)
     extents = []
     for view in scene.cameras:
         world = normalised(cloud, scene.normalisation).reshape(-1, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +49,14 @@ def reason_of(statistics: dict[str, float], **settings: float) -> str:
 def moved(scale: list[float], shift: list[float]) -> dict[str, float]:
     cloud = np.random.default_rng(0).normal(size=(1, 64, 3))
     points = cloud * np.array(scale)[:, None, None] + np.array(shift)[:, None, None]
-    measurement = Measurement(points, points)
+    measurement = Measurement(points, points, points[..., 2].min(axis=1))
     return geometry_statistics(scene_of(measurement), measurement)
 
 
 def test_motion_is_measured_in_pixels_and_knows_still_from_moving() -> None:
     moving = measurement_of(2)
     scene = scene_of(moving)
-    still = geometry_statistics(scene, Measurement(moving.hull, np.repeat(moving.points[:1], 4, axis=0)))
+    still = geometry_statistics(scene, replace(moving, points=np.repeat(moving.points[:1], 4, axis=0)))
     assert still["p95_share"] == still["max_px"] == 0.0
     assert reason_of(still) == "static"
     motion = geometry_statistics(scene, moving)

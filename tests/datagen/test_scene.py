@@ -23,7 +23,7 @@ def measurement_of(seed: int, times: int = 4, size: float = 1.0, far: float = 0.
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(1, 64, 3)) * rng.uniform(0.2, 1.0, size=3) * size + far
     points = points + size * np.linspace(0, 1, times)[:, None, None] * rng.normal(size=3)
-    return Measurement(hull=points, points=points)
+    return Measurement(hull=points, points=points, lowest=points[..., 2].min(axis=1))
 
 
 def scene_of(measurement: Measurement, seed: int = 0, views: int = 5, height: int = 96, width: int = 160) -> Scene:

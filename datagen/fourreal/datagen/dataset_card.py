@@ -1,7 +1,8 @@
 """The dataset card: what lies in an output folder, under which licences, whom to credit, and how it was made.
 
-It is `README.md` beside the shards, with one line for each grid in `attribution.csv`; both are written anew at the
-end of a run, from the plan and the shards' records alone, so that a large data set need not be read.
+It is `README.md` beside the shards, with one line for each asset of each grid in `attribution.csv`; both are
+written anew at the end of a run, from the plan and the shards' records alone, so that a large data set need not be
+read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from fourreal.datagen.scene_items import objects_of
 from fourreal.platform.datajob import JobSummary
 from fourreal.platform.datajob.plan import Plan, read_plan
 from fourreal.platform.shards import list_shards
@@ -41,10 +43,11 @@ def _rows(out: Storage, plan: Plan) -> Iterator[dict[str, str]]:
         keys = set(record.keys)
         for item in plan.items_of(record.index):
             if item.key in keys:
-                spec = item.spec
-                named = {"licence": spec.get("licence"), "sha256": spec.get("sha256"), **spec.get("attribution", {})}
-                row = {"key": item.key, "source": item.source, **named}
-                yield {column: str(row.get(column) or "") for column in _COLUMNS}
+                for shown in objects_of(item):
+                    spec = shown.spec
+                    named = {"licence": spec.get("licence"), "sha256": spec.get("sha256")}
+                    row = {"key": item.key, "source": shown.source, **named, **spec.get("attribution", {})}
+                    yield {column: str(row.get(column) or "") for column in _COLUMNS}
 
 
 def _card(plan: Plan, summary: JobSummary, rows: Sequence[Mapping[str, str]], packages: Sequence[str]) -> str:
@@ -55,7 +58,7 @@ def _card(plan: Plan, summary: JobSummary, rows: Sequence[Mapping[str, str]], pa
         f"{summary.grids} view-time grids of {plan.item_count} planned, in {shards} shards (WebDataset; "
         f"`fourreal inspect` describes them). Plan `{plan.fingerprint}`.",
         "## Licences",
-        _markdown(("licence", "grids"), licences.most_common()),
+        _markdown(("licence", "assets in grids"), licences.most_common()),
         f"Each grid keeps the licence of the asset that it shows: it names it, with title, author and address, and "
         f"so does [{ATTRIBUTION}]({ATTRIBUTION}). Whoever passes grids on passes this on too; where a licence "
         "forbids commercial use or asks for the same licence, that holds for its grids.",

@@ -6,7 +6,9 @@ fourreal render --assets my_models --out outputs/rendered --views 8 --times 8 --
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,10 @@ from fourreal.datagen.blender.background import choose_background, outline_of
 from fourreal.datagen.blender.devices import CPU
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.framing import build_scene
+from fourreal.datagen.blender.ground import draw_ground, probe_of
 from fourreal.datagen.blender.pixels import RenderedPixels
 from fourreal.datagen.blender.scene import Clip, Scene
-from fourreal.datagen.blender.timing import frames_per_second, part_of, sample_times
+from fourreal.datagen.blender.timing import frames_per_second, part_of
 from fourreal.datagen.blender.worker import BlenderWorker, Limits, LoadedAsset
 from fourreal.datagen.dataset_card import write_card
 from fourreal.datagen.draws import describe_draws
@@ -30,8 +33,10 @@ from fourreal.datagen.gltf_file import BadGltf
 from fourreal.datagen.grid_job import run_or_estimate
 from fourreal.datagen.render_config import Config
 from fourreal.datagen.render_device import device_of
+from fourreal.datagen.scene_items import group_items, group_preparation, objects_of
 from fourreal.datagen.seeds import item_rng
-from fourreal.datagen.statistics import geometry_statistics, pixel_statistics
+from fourreal.datagen.staging import Member, Stage, item_failure, named_in_failures, set_stage
+from fourreal.datagen.statistics import pixel_statistics
 from fourreal.datagen.statistics_page import write_statistics_page
 from fourreal.platform.config import command
 from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, run_data_job
@@ -42,7 +47,6 @@ _PACKAGES = ("fourreal", "bpy", "numpy", "objaverse")
 """Named with their versions on the dataset card."""
 _IN_EVERY_GRID = ("samples", "fps", "stride", "start_s", "duration_s")
 """Settings that a grid's metadata name; what was drawn for it is in its provenance."""
-_MAY_PASS_BY_ITSELF = frozenset(["timeout", "crash"])
 
 
 class Renderer:
@@ -61,13 +65,7 @@ class Renderer:
         try:
             return self._render(item)
         except WorkerFailure as failure:
-            raise ItemFailure(
-                failure.stage,
-                failure.reason,
-                failure.message,
-                stderr_tail=failure.stderr_tail,
-                retryable=failure.reason in _MAY_PASS_BY_ITSELF,
-            ) from None
+            raise item_failure(failure) from None
 
     def close(self) -> None:
         """See `Processor`."""
@@ -77,16 +75,15 @@ class Renderer:
     def _render(self, item: Item) -> Grid:
         c = self.config
         rng = item_rng(c.seed, item.key)
-        path, sha256 = self.source.local(item, self.worker)
-        loaded = self._load(item, path)
-        clip = self._part_to_play(loaded)
-        times_s = sample_times(clip, c.times, c.step_s, rng)
-        measurement = self.worker.measure(str(path), clip.name, times_s)
+        parts = objects_of(item)
+        members = [self._member(part, alone=len(parts) == 1) for part in parts]
+        stage = set_stage(members, self.worker, c.times, c.step_s, rng)
+        first, times_s = stage.members[0], stage.times_s
         scene = build_scene(
-            str(path),
-            clip.name,
+            str(first.path),
+            first.clip.name,
             times_s,
-            measurement,
+            stage.measurement,
             views=c.views,
             height=c.height,
             width=c.width,
@@ -95,9 +92,12 @@ class Renderer:
             camera=c.camera,
             light=c.light,
             device=self.device,
+            on_ground=c.ground_kind != "none",
         )
-        statistics = geometry_statistics(scene, measurement)
-        check(statistics, c.filters, times=c.times)
+        scene = replace(scene, cast=stage.cast)
+        statistics = stage.check(scene, c.filters)
+        if c.ground_kind != "none":
+            scene = self._on_ground(scene, stage, rng)
         pixels = self.worker.render(scene, outputs=c.outputs)
         if not np.isfinite(pixels.colour[:, :, *pixels.window]).all():
             raise ItemFailure("filter", "nan_pixels", "the render holds values that are no numbers")
@@ -107,7 +107,7 @@ class Renderer:
         meta = GridMeta(
             key=item.key,
             source_uri=item.source,
-            source_sha256=sha256,
+            source_sha256=stage.sha256,
             licence=str(item.spec["licence"]),
             fps=frames_per_second(times_s, c.step_s),
             seed=c.seed,
@@ -115,17 +115,27 @@ class Renderer:
             motion={name: round(value, 6) for name, value in statistics.items()},
             provenance={
                 "job": "render",
-                "clip": clip.name,
+                **stage.provenance(),
                 "start_s": times_s[0],
                 "times_s": [round(time_s, 6) for time_s in times_s],
                 "sampling_seed": scene.seed,
                 **describe_draws(scene, c.camera, background),
                 "pixels": pixels.pixel_path,
                 "device": scene.device,
-                "attribution": item.spec.get("attribution", {}),
             },
         )
         return _grid(c, scene, pixels, pixels.over(background.image(scene)), meta)
+
+    def _on_ground(self, scene: Scene, stage: Stage, rng: np.random.Generator) -> Scene:
+        probe = probe_of(scene)
+        outline = outline_of(self.worker.render(probe), probe)
+        kind, apart = self.config.ground_kind, self.config.background.min_contrast
+        return replace(scene, ground=draw_ground(kind, scene, stage.measurement, outline, apart, rng))
+
+    def _member(self, item: Item, *, alone: bool) -> Member:
+        with nullcontext() if alone else named_in_failures(item):
+            path, sha256 = self.source.local(item, self.worker)
+            return Member(item, path, sha256, self._part_to_play(self._load(item, path)))
 
     def _load(self, item: Item, path: Path) -> LoadedAsset:
         """Open the item's file and play its clip: one by name, by number, or the longest.
@@ -180,12 +190,17 @@ def data_job(config: Config) -> DataJob:
     device = device_of(config.device, Storage(config.out))
     return config.data_job(
         "render",
-        list_items=lambda: list_assets(source, config.grids_per_asset, config.clips),
+        list_items=lambda: _items(config, source),
         make_processor=functools.partial(Renderer, config, device),
         settings={**source.settings(), "device": device},
-        preparation=source.preparation(),
+        preparation=group_preparation(source.preparation()) if config.several_objects else source.preparation(),
         gpus_per_worker=0 if device == CPU else 1,
     )
+
+
+def _items(config: Config, source: AssetSource) -> Iterable[Item]:
+    items = list_assets(source, config.grids_per_asset, config.clips)
+    return group_items(items, config.objects_per_scene, config.seed) if config.several_objects else items
 
 
 def run(config: Config) -> JobSummary:

@@ -8,12 +8,15 @@ from fourreal.datagen.assets import ALL, LONGEST
 from fourreal.datagen.blender.background import BackgroundSettings
 from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.devices import Wanted
+from fourreal.datagen.blender.ground import GroundSettings
 from fourreal.datagen.blender.lighting import LightSettings
 from fourreal.datagen.blender.surface import Output
 from fourreal.datagen.filters import Filters
 from fourreal.datagen.grid_job import GridJobConfig
 from fourreal.datagen.objaverse.settings import Downloads, Selection
 from fourreal.platform.errors import UserError
+
+MOST_OBJECTS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class Config(GridJobConfig):
     device: Wanted = "auto"
     """What renders: `gpu` (OptiX, CUDA, HIP, Metal, oneAPI; a worker for each), `cpu` (a worker for each core), or
     `auto`: what the output was begun with, at first a GPU where there is one."""
+    objects_per_scene: tuple[int, int] = (1, 1)
+    """Assets that share a grid, at least and at most: each item is shown with so many others, drawn by the seed."""
     mask: bool = True
     """Store how much of each pixel the asset covers."""
     depth: bool = False
@@ -55,6 +60,8 @@ class Config(GridJobConfig):
     """What lights the asset."""
     background: BackgroundSettings = field(default_factory=BackgroundSettings)
     """What is behind it."""
+    ground: GroundSettings = field(default_factory=GroundSettings)
+    """What it stands on."""
     filters: Filters = field(default_factory=Filters)
     """What is refused."""
     assets_cache: str | None = None
@@ -89,6 +96,28 @@ class Config(GridJobConfig):
             raise UserError(f"--duration-s must be positive, not {self.duration_s}")
         if not self.clips or (len(self.clips) > 1 and {LONGEST, ALL} & set(self.clips)):
             raise UserError(f"--clips takes {LONGEST}, {ALL}, or names, not {' '.join(self.clips) or 'nothing'}")
+
+        least, most = self.objects_per_scene
+        if not 1 <= least <= most <= MOST_OBJECTS:
+            raise UserError(
+                f"--objects-per-scene takes LEAST MOST, 1 <= LEAST <= MOST <= {MOST_OBJECTS}, not {least} {most}"
+            )
+        if self.several_objects and not self.download.keep:
+            raise UserError(
+                "--objects-per-scene shows assets in several scenes: --download.no-keep would delete them between"
+            )
+
+    @property
+    def several_objects(self) -> bool:
+        """Whether a scene may show more than one asset."""
+        return self.objects_per_scene[1] > 1
+
+    @property
+    def ground_kind(self) -> str:
+        """`none`, `any`, `plain` or `textured`."""
+        if self.ground.kind == "auto":
+            return "any" if self.several_objects else "none"
+        return self.ground.kind
 
     @property
     def outputs(self) -> tuple[Output, ...]:

@@ -82,10 +82,12 @@ class Outline:
 def outline_of(pixels: RenderedPixels, scene: Scene) -> Outline:
     """Find it in a render of the scene."""
     colours, directions, sides = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros(0, np.int64)]
+    coverage = pixels.colour[..., 3] if pixels.coverage is None else pixels.coverage
     corner = [part.start + 0.5 for part in reversed(pixels.window)]
     for v, camera in enumerate(scene.cameras):
-        for frame in pixels.colour[v][:, *pixels.window]:
-            seen = (frame[..., 3] > 0.9).astype(np.uint8)
+        parts = (planes[v][:, *pixels.window] for planes in (pixels.colour, coverage))
+        for frame, alpha in zip(*parts, strict=True):
+            seen = (alpha > 0.9).astype(np.uint8)
             y, x = np.nonzero((seen > 0) & (cv2.erode(seen, np.ones((3, 3), np.uint8)) == 0))
             if len(y):
                 edge = frame[y, x].astype(np.float32)

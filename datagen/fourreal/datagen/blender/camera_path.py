@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,10 @@ class CameraPath:
     stretch: Array
     lens: Array
     """Intrinsics `[3, 3]` of every view."""
+
+    def above(self, elevation: float) -> Self:
+        """The same path, raised as a whole as far as it takes for no view to stand lower than `elevation`."""
+        return replace(self, elevation=self.elevation + max(0.0, elevation - float(self.elevation.min())))
 
     def poses(self, distance: float) -> Array:
         """World-to-camera `[V, 4, 4]` around the origin."""

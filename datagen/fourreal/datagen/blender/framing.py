@@ -16,6 +16,8 @@ from fourreal.datagen.blender.scene import Camera, Measurement, Normalisation, S
 Array = npt.NDArray[np.float64]
 
 _BALL_STEPS = 300
+_LOWEST_CAMERA = np.radians(6.0)
+"""Elevation of the lowest camera over a ground, which would else be seen edge on or from below."""
 
 
 def normalisation_of(measurement: Measurement) -> Normalisation:
@@ -52,15 +54,18 @@ def build_scene(
     camera: CameraSettings,
     light: LightSettings,
     device: str = CPU,
+    on_ground: bool = False,
 ) -> Scene:
     """Place `views` cameras on a path around the asset, and light it from the cameras' side.
 
     The distance is such that the asset, over all views and times, stays inside of the frame, and fills as much of it
-    as `camera.fill` says in the view where it is largest.
+    as `camera.fill` says in the view where it is largest. With `on_ground` no camera looks from below the horizon.
     """
     normalisation = normalisation_of(measurement)
     hull = normalised(measurement.hull, normalisation).reshape(-1, 3)
     path = draw_path(camera, views, height, width, rng)
+    if on_ground:
+        path = path.above(_LOWEST_CAMERA)
     poses = path.poses(distance_for(path, hull, rng.uniform(*camera.fill)))
     middle = 0.5 * (path.azimuth[0] + path.azimuth[-1])
     return Scene(

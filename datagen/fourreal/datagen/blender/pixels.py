@@ -28,6 +28,8 @@ class RenderedPixels:
     """As in Grid, if asked for."""
     flow: npt.NDArray[np.float32] | None = None
     """As in Grid, if asked for."""
+    coverage: npt.NDArray[np.float16] | None = None
+    """`[V, T, H, W]`, how much of each pixel shows the asset, where there is a ground that alpha counts too."""
 
     @cached_property
     def window(self) -> tuple[slice, slice]:
@@ -41,6 +43,8 @@ class RenderedPixels:
     @property
     def alpha(self) -> npt.NDArray[np.float32]:
         """Coverage of the asset, float32 `[V, T, H, W]` from 0 to 1."""
+        if self.coverage is not None:
+            return np.clip(self.coverage.astype(np.float32), 0.0, 1.0)
         coverage = np.zeros(self.colour.shape[:-1], np.float32)
         part = (..., *self.window)
         coverage[part] = np.clip(self.colour[..., 3][part].astype(np.float32), 0.0, 1.0)

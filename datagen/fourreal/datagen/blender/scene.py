@@ -76,6 +76,49 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where an object of several stands: `scale`, then `turn` about z (radians), then a shift to `position`."""
+
+    scale: float
+    turn: float
+    position: Vector
+
+    def matrix(self) -> npt.NDArray[np.float64]:
+        """`[4, 4]`, from the asset's own space."""
+        cos, sin = self.scale * np.cos(self.turn), self.scale * np.sin(self.turn)
+        x, y, z = self.position
+        return np.array([[cos, -sin, 0.0, x], [sin, cos, 0.0, y], [0.0, 0.0, self.scale, z], [0.0, 0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One object of several: its file, its clip, the moment (seconds) of the clip at the scene's time 0, its place."""
+
+    asset: str
+    clip: str
+    start_s: float
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A horizontal floor at `height` (metres in the world), of two linear RGB colours that noise blends.
+
+    It is opaque up to `solid_m` from the point under the origin and fades out up to `end_m`; `grain_per_m` is the
+    noise's frequency, `offset` the place in the noise.
+    """
+
+    kind: str
+    height: float
+    colours: tuple[Vector, Vector]
+    roughness: float
+    grain_per_m: float
+    offset: Vector
+    solid_m: float
+    end_m: float
+
+
+@dataclass(frozen=True)
 class Scene:
     """All that Blender is told.
 
@@ -95,6 +138,9 @@ class Scene:
     seed: int
     device: str = "cpu"
     """`cpu`, or the interface to a GPU: pixels hang on it."""
+    cast: tuple[Actor, ...] = ()
+    """Several objects in the place of `asset`, whose clips start at the scene's time 0."""
+    ground: Ground | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON types."""
@@ -105,6 +151,10 @@ class Scene:
         """The inverse of `to_json`."""
         lights, normalisation = value["lights"], value["normalisation"]
         sun = lights["sun"] and Sun(**{**lights["sun"], "toward": tuple(lights["sun"]["toward"])})
+        cast = (Actor(**{**a, "placement": Placement(**_vectors(a["placement"], "position"))}) for a in value["cast"])
+        ground = value["ground"] and _vectors(value["ground"], "offset")
+        if ground:
+            ground = Ground(**{**ground, "colours": tuple(map(tuple, ground["colours"]))})
         areas = tuple(Area(**{**area, "position": tuple(area["position"])}) for area in lights["areas"])
         return cls(
             **{
@@ -113,6 +163,8 @@ class Scene:
                 "cameras": tuple(Camera(tuple(c["intrinsics"]), tuple(c["world_to_camera"])) for c in value["cameras"]),
                 "lights": Lights(sun, tuple(lights["sky_down"]), tuple(lights["sky_up"]), areas, lights["kind"]),
                 "normalisation": Normalisation(tuple(normalisation["centre"]), normalisation["scale"]),
+                "cast": tuple(cast),
+                "ground": ground,
             }
         )
 
@@ -131,8 +183,14 @@ class Measurement:
     """Where the surface of an asset is at the sampled times, in the asset's own metres, z up.
 
     Shapes: `hull` `[T, D, 3]`, the surface's extreme points along D directions, so nothing lies far outside of
-    them; `points` `[T, P, 3]`, the same P vertices at every time.
+    them; `points` `[T, P, 3]`, the same P vertices at every time; `lowest` `[T]`, the smallest z of all vertices.
     """
 
     hull: npt.NDArray[np.float64]
     points: npt.NDArray[np.float64]
+    lowest: npt.NDArray[np.float64]
+
+
+def _vectors(value: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """With tuples again where JSON has lists."""
+    return {**value, **{name: tuple(value[name]) for name in names}}

@@ -15,14 +15,18 @@ from fourreal.datagen.blender.scene import Scene
 from fourreal.platform.cameras import project
 
 Plane = npt.NDArray[np.float32]
-Output = Literal["normals", "flow"]
+Output = Literal["normals", "flow", "coverage"]
 
 COVERAGE, NORMAL, POSITION, NEXT = (f"fourreal-{name}" for name in ("coverage", "normal", "position", "next"))
 """Passes, as means over the samples of a pixel, zero where a sample misses the asset: 1; the world's unit normal of
 the surface; its place in the world (metres) at the pixel's time; and that of the same point at the next time."""
 
 _CHANNELS = {COVERAGE: 1, NORMAL: 3, POSITION: 3, NEXT: 3}
-_NEEDS: Mapping[Output, tuple[str, ...]] = {"normals": (COVERAGE, NORMAL), "flow": (COVERAGE, POSITION, NEXT)}
+_NEEDS: Mapping[Output, tuple[str, ...]] = {
+    "normals": (COVERAGE, NORMAL),
+    "flow": (COVERAGE, POSITION, NEXT),
+    "coverage": (COVERAGE,),
+}
 _MIN_COVERAGE = 0.5
 _MIN_LENGTH = 0.1
 

@@ -24,7 +24,7 @@ from fourreal.datagen.blender.pixels import RenderedPixels
 from fourreal.datagen.blender.process import ChildProcess
 from fourreal.datagen.blender.scene import Clip, Measurement, Scene
 from fourreal.datagen.blender.shared import PixelLayout, SharedBlock
-from fourreal.datagen.blender.surface import Output, flow_of, normals_of, passes_for
+from fourreal.datagen.blender.surface import COVERAGE, Output, flow_of, normals_of, passes_for
 
 PixelPath = Literal["memory", "exr"]
 
@@ -88,7 +88,7 @@ class BlenderWorker:
         Raises WorkerFailure: nan_geometry, and all that `load` raises.
         """
         answer = self._ask({"kind": "measure", "asset": asset, "clip": clip, "times_s": list(times_s)})
-        return Measurement(np.array(answer["hull"]), np.array(answer["points"]))
+        return Measurement(np.array(answer["hull"]), np.array(answer["points"]), np.array(answer["lowest"]))
 
     def render(
         self, scene: Scene, pixel_path: PixelPath = "memory", outputs: Collection[Output] = ()
@@ -98,6 +98,8 @@ class BlenderWorker:
         "memory" takes the pixels straight from Cycles (and falls back to files by itself if that gives none);
         "exr" goes through files. Both give the same bytes. Raises WorkerFailure as `load` does.
         """
+        if scene.ground is not None:
+            outputs = (*outputs, "coverage")  # alpha counts the ground too
         passes = passes_for(outputs)
         layout = PixelLayout(len(scene.cameras), len(scene.times_s), scene.height, scene.width, passes)
         request = {"kind": "render", "scene": scene.to_json(), "pixel_path": pixel_path, "outputs": list(outputs)}
@@ -111,6 +113,7 @@ class BlenderWorker:
                 answer["pixel_path"],
                 normals=normals_of(surface) if "normals" in outputs else None,
                 flow=flow_of(surface, scene) if "flow" in outputs else None,
+                coverage=surface[COVERAGE][..., 0].astype(np.float16) if "coverage" in outputs else None,
             )
             del colour, depth, surface  # views into the block, which cannot be closed under them
         return pixels

@@ -30,7 +30,12 @@ def crop_to_asset(scene: Scene) -> tuple[slice, slice]:
 
 
 def _window(scene: Scene) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the pixels in which a vertex is seen; the whole frame where that is unknown."""
+    """Left, top, right and bottom of the pixels in which a vertex is seen; the whole frame where that is unknown.
+
+    With a ground there is something everywhere.
+    """
+    if scene.ground is not None:
+        return 0, 0, scene.width, scene.height
     vertices, size = vertices_now().T.astype(np.float32), np.array([scene.width, scene.height])
     low, high = size.astype(np.float64), np.zeros(2)
     for camera in scene.cameras:

@@ -6,7 +6,7 @@ leaves only the first animation active.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,11 +17,13 @@ import numpy as np
 
 # isort: split
 import bmesh  # exists only once bpy is imported
+from mathutils import Matrix
 
 from fourreal.datagen.blender.failure import WorkerFailure, as_reason
+from fourreal.datagen.blender.inside.gather import gather
 from fourreal.datagen.blender.inside.materials import correct_materials
 from fourreal.datagen.blender.repair import redundant_triangles
-from fourreal.datagen.blender.scene import Clip
+from fourreal.datagen.blender.scene import Actor, Clip
 from fourreal.datagen.gltf_checks import check_gltf
 from fourreal.datagen.gltf_clips import playing_together
 from fourreal.datagen.gltf_file import BadGltf
@@ -39,6 +41,19 @@ class ImportedAsset:
     clip: str
 
 
+class Fresh:
+    """Tells what came into Blender since this was made."""
+
+    _KINDS = ("objects", "meshes", "materials", "images", "shape_keys", "lights", "cameras")
+
+    def __init__(self) -> None:
+        self._old = {kind: set(getattr(bpy.data, kind).keys()) for kind in self._KINDS}
+
+    def __call__(self, kind: str) -> list[Any]:
+        """The new data blocks of a kind."""
+        return [block for block in getattr(bpy.data, kind) if block.name not in self._old[kind]]
+
+
 @dataclass
 class _Animation:
     """One glTF animation: per moved data block its action and slot, and its range in frames."""
@@ -53,43 +68,73 @@ def import_asset(path: str, clip: str | None) -> ImportedAsset:
 
     Raises WorkerFailure: those of `check_gltf`, import_error, no_meshes, no_animation, unknown_clip.
     """
+    document = _checked(path)
+    _empty()
+    return _import(path, clip, document)[0]
+
+
+def import_cast(cast: Sequence[Actor]) -> None:
+    """Open all these files in an empty Blender, each in its place, its clip moved so that it starts at time 0.
+
+    Raises WorkerFailure as `import_asset` does.
+    """
+    documents = [_checked(actor.asset) for actor in cast]
+    _empty()
+    for actor, document in zip(cast, documents, strict=True):
+        before = set(bpy.data.objects.keys())
+        _, playing = _import(actor.asset, actor.clip, document)
+        roots = [o for o in bpy.data.objects if o.name not in before and o.parent is None]
+        gather(roots, Matrix(actor.placement.matrix()))
+        for action in playing:
+            _shift(action, -actor.start_s * FPS)
+
+
+def _checked(path: str) -> dict[str, Any]:
     try:
-        document = check_gltf(Path(path))
+        return check_gltf(Path(path))
     except BadGltf as error:
         print(f"refused: {error}", flush=True)
         raise WorkerFailure("load", as_reason(error.reason), str(error)) from None
+
+
+def _empty() -> None:
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True, load_ui=False)
     bpy.context.scene.render.fps = FPS  # before the import, which turns seconds into frames with it
     bpy.context.scene.render.fps_base = 1.0
+
+
+def _import(path: str, clip: str | None, document: dict[str, Any]) -> tuple[ImportedAsset, list[Any]]:
+    """Add the file to what is open; also returns the actions that play."""
+    fresh = Fresh()
     try:
         status = bpy.ops.import_scene.gltf(filepath=path, disable_bone_shape=True, import_scene_as_collection=False)
     except RuntimeError as error:
         raise WorkerFailure("load", "import_error", _last_line(error)) from error
     if "FINISHED" not in status:
         raise WorkerFailure("load", "import_error", "the glTF importer gave up without saying why")
-    unreadable = [image.name for image in bpy.data.images if 0 in image.size]
+    unreadable = [image.name for image in fresh("images") if 0 in image.size]
     if unreadable:
         raise WorkerFailure("load", "import_error", f"image {unreadable[0]!r} cannot be read")
-    if not any(o.type == "MESH" and len(o.data.polygons) and not o.hide_render for o in bpy.data.objects):
+    if not any(o.type == "MESH" and len(o.data.polygons) and not o.hide_render for o in fresh("objects")):
         raise WorkerFailure("load", "no_meshes", "the file holds no surface to render")
-    animations = _animations()
+    animations = _animations(fresh)
     if not animations:
         raise WorkerFailure("load", "no_animation", "the file holds no animation of a node, skin or shape")
     if clip is not None and clip not in animations:
         raise WorkerFailure("load", "unknown_clip", f"no clip {clip!r}; the file has {', '.join(animations)}")
     chosen = next(iter(animations)) if clip is None else clip
-    _play(animations, chosen)
-    correct_materials(document)
-    for mesh in bpy.data.meshes:
+    playing = _play(fresh, animations, chosen)
+    correct_materials(document, fresh("materials"), fresh("meshes"))
+    for mesh in fresh("meshes"):
         _repair(mesh)
     clips = tuple(Clip(name, a.first / FPS, (a.last - a.first) / FPS) for name, a in animations.items())
-    return ImportedAsset(path, clips, chosen)
+    return ImportedAsset(path, clips, chosen), playing
 
 
-def _animations() -> dict[str, _Animation]:
+def _animations(fresh: Fresh) -> dict[str, _Animation]:
     """Every glTF animation by name, longest first."""
     found: dict[str, _Animation] = {}
-    for block in _animated_blocks():
+    for block in _animated_blocks(fresh):
         for track in block.animation_data.nla_tracks:
             for strip in track.strips:
                 first, last = strip.action.frame_range
@@ -99,22 +144,37 @@ def _animations() -> dict[str, _Animation]:
     return dict(sorted(found.items(), key=lambda item: (item[1].first - item[1].last, item[0])))
 
 
-def _animated_blocks() -> Iterator[Any]:
-    data = bpy.data
-    trees = (m.node_tree for m in data.materials if m.node_tree)
-    for block in chain(data.objects, data.shape_keys, data.materials, trees, data.lights, data.cameras):
+def _animated_blocks(fresh: Fresh) -> Iterator[Any]:
+    materials = fresh("materials")
+    trees = [m.node_tree for m in materials if m.node_tree]
+    for block in chain(fresh("objects"), fresh("shape_keys"), materials, trees, fresh("lights"), fresh("cameras")):
         if block.animation_data is not None:
             yield block
 
 
-def _play(animations: dict[str, _Animation], chosen: str) -> None:
-    for block in _animated_blocks():
+def _play(fresh: Fresh, animations: dict[str, _Animation], chosen: str) -> list[Any]:
+    for block in _animated_blocks(fresh):
         block.animation_data.action = None
     targets = {name: animation.targets.keys() for name, animation in animations.items()}
+    actions = {}
     for name in playing_together(targets, chosen):
         for block, action, slot in animations[name].targets.values():
             block.animation_data.action = action
             block.animation_data.action_slot = slot
+            actions[action.name] = action
+    return list(actions.values())
+
+
+def _shift(action: Any, frames: float) -> None:
+    """Move all key frames in time."""
+    curves = (c for layer in action.layers for strip in layer.strips for bag in strip.channelbags for c in bag.fcurves)
+    for curve in curves:
+        for field in ("co", "handle_left", "handle_right"):
+            values = np.empty(2 * len(curve.keyframe_points), np.float32)
+            curve.keyframe_points.foreach_get(field, values)
+            values[::2] += frames
+            curve.keyframe_points.foreach_set(field, values)
+        curve.update()
 
 
 def _repair(mesh: Any) -> None:

@@ -5,6 +5,7 @@ Cycles shows both sides of every surface, and the importer's material for surfac
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import bpy
@@ -13,10 +14,10 @@ _IMPORTERS_DEFAULT = "DefaultMaterial"
 """Its name of the material that it makes for surfaces without one, perhaps with a number behind it."""
 
 
-def correct_materials(document: dict[str, Any]) -> None:
-    """Change all materials of the open file, of which `document` is the JSON."""
+def correct_materials(document: dict[str, Any], materials: Iterable[Any], meshes: Iterable[Any]) -> None:
+    """Change `materials` of a file just opened with `meshes`, of which `document` is the JSON."""
     named_in_file = {material.get("name") for material in document.get("materials", [])}
-    for material in bpy.data.materials:
+    for material in materials:
         output = _output(material)
         if output is None or not output.inputs["Surface"].is_linked:
             continue
@@ -25,7 +26,7 @@ def correct_materials(document: dict[str, Any]) -> None:
             _set_default(output)
         if by_importer or material.use_backface_culling:
             _cull_back_faces(material, output)
-    _fill_empty_slots()
+    _fill_empty_slots(meshes)
 
 
 def _output(material: Any) -> Any:
@@ -34,9 +35,9 @@ def _output(material: Any) -> Any:
     )
 
 
-def _fill_empty_slots() -> None:
+def _fill_empty_slots(of_file: Iterable[Any]) -> None:
     """Without vertex colours the importer makes no material where the file has none."""
-    meshes = [mesh for mesh in bpy.data.meshes if not mesh.materials or None in mesh.materials[:]]
+    meshes = [mesh for mesh in of_file if not mesh.materials or None in mesh.materials[:]]
     if not meshes:
         return
     default = bpy.data.materials.new("fourreal-default")

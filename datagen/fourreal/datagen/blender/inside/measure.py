@@ -17,12 +17,12 @@ TRACKED_POINTS = 256
 
 
 def measure(times_s: list[float]) -> dict[str, Any]:
-    """Return `hull` `[T, D, 3]` and `points` `[T, P, 3]` (see scene.Measurement) of the open asset as lists.
+    """Return `hull`, `points` and `lowest` (see scene.Measurement) of the open asset as lists.
 
     Raises WorkerFailure: nan_geometry for positions that are no numbers or an asset without any extent.
     """
     directions = _even_directions(HULL_DIRECTIONS)
-    hull, points = [], []
+    hull, points, lowest = [], [], []
     for time_s in times_s:
         go_to(time_s)
         vertices = vertices_now()
@@ -30,10 +30,11 @@ def measure(times_s: list[float]) -> dict[str, Any]:
             raise WorkerFailure("measure", "nan_geometry", f"vertices are not finite at {time_s:.3f} s")
         hull.append(vertices[np.argmax(vertices @ directions.T, axis=0)])
         points.append(vertices[np.linspace(0, len(vertices) - 1, TRACKED_POINTS).astype(np.int64)])
+        lowest.append(float(vertices[:, 2].min()))
     extent = np.ptp(np.concatenate(hull), axis=0).max()
     if not extent > 0.0:
         raise WorkerFailure("measure", "nan_geometry", "all vertices lie on one point")
-    return {"hull": np.stack(hull).tolist(), "points": np.stack(points).tolist()}
+    return {"hull": np.stack(hull).tolist(), "points": np.stack(points).tolist(), "lowest": lowest}
 
 
 def go_to(time_s: float) -> None:

@@ -15,6 +15,8 @@ from mathutils import Matrix, Vector
 from fourreal.datagen.blender.inside.capture import MemoryCapture, render_through_exr
 from fourreal.datagen.blender.inside.crop import crop_to_asset
 from fourreal.datagen.blender.inside.devices import use_device
+from fourreal.datagen.blender.inside.gather import gather
+from fourreal.datagen.blender.inside.ground import add_ground
 from fourreal.datagen.blender.inside.measure import go_to
 from fourreal.datagen.blender.inside.surface import SurfacePasses
 from fourreal.datagen.blender.scene import Camera, Lights, Normalisation, Scene
@@ -46,6 +48,8 @@ def render_scene(
     _configure(scene)
     depth.fill(np.inf)
     surface_passes = SurfacePasses(surface, scene.times_s) if surface else None
+    if scene.ground is not None:
+        add_ground(scene.ground)  # after the passes, which are the asset's alone
     with tempfile.TemporaryDirectory() as folder, MemoryCapture() as capture:
         for t, time_s in enumerate(scene.times_s):
             bpy.context.scene.cycles.seed = (scene.seed + t) % 2**31
@@ -68,14 +72,9 @@ def render_scene(
 
 
 def _normalise(normalisation: Normalisation) -> None:
-    root = bpy.data.objects.new("fourreal-root", None)
-    roots = [o for o in bpy.context.scene.objects if o.parent is None]
-    bpy.context.scene.collection.objects.link(root)
-    for child in roots:
-        child.parent = root  # without a parent inverse: the child's own matrix is now relative to the root
-        child.matrix_parent_inverse = Matrix.Identity(4)
     centre, scale = Vector(normalisation.centre), normalisation.scale
-    root.matrix_basis = Matrix.Diagonal((scale, scale, scale, 1.0)) @ Matrix.Translation(-centre)
+    everything = [o for o in bpy.context.scene.objects if o.parent is None]
+    gather(everything, Matrix.Diagonal((scale, scale, scale, 1.0)) @ Matrix.Translation(-centre))
 
 
 def _add_camera(v: int, camera: Camera, scene: Scene) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fourreal.datagen.blender.inside.devices import list_gpus
 from fourreal.datagen.blender.inside.export import export_model
-from fourreal.datagen.blender.inside.gltf import ImportedAsset, import_asset
+from fourreal.datagen.blender.inside.gltf import ImportedAsset, import_asset, import_cast
 from fourreal.datagen.blender.inside.measure import measure
 from fourreal.datagen.blender.inside.render import render_scene
 from fourreal.datagen.blender.scene import Scene
@@ -39,7 +39,10 @@ class Session:
                 return measure(times_s)
             case {"kind": "render", "scene": value, "pixel_path": pixel_path, "outputs": outputs} if block is not None:
                 scene = Scene.from_json(value)
-                self._import(scene.asset, scene.clip)
+                if scene.cast:
+                    import_cast(scene.cast)
+                else:
+                    self._import(scene.asset, scene.clip)
                 self._imported = None  # rendering adds cameras and lights: the next request starts from the file
                 passes = passes_for(outputs)
                 layout = PixelLayout(len(scene.cameras), len(scene.times_s), scene.height, scene.width, passes)

@@ -46,8 +46,8 @@ class SurfacePasses:
         """Tell every surface where it is at the time after number `t`; before the scene is set to time `t`."""
         if t + 1 >= len(self._moved):
             return
-        for o in _surfaces():
-            local, matrix = self._moved[t + 1][o.name]
+        for object_name, (local, matrix) in self._moved[t + 1].items():
+            o: Any = bpy.data.objects[object_name]
             for name, row in zip(_ROWS, matrix[:3], strict=True):
                 o[name] = row.tolist()
             o.update_tag()

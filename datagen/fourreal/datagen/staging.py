@@ -1,0 +1,140 @@
+"""From an item to what is filmed: its files, the moments of their clips, and where everything is at these moments."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fourreal.datagen.blender.failure import WorkerFailure
+from fourreal.datagen.blender.layout import arrange, placed, together
+from fourreal.datagen.blender.scene import Actor, Clip, Measurement, Scene
+from fourreal.datagen.blender.timing import sample_times
+from fourreal.datagen.blender.worker import BlenderWorker
+from fourreal.datagen.filters import Filters, check
+from fourreal.datagen.scene_items import naming
+from fourreal.datagen.statistics import geometry_statistics
+from fourreal.platform.datajob import Item, ItemFailure
+
+_MAY_PASS_BY_ITSELF = frozenset(["timeout", "crash"])
+
+
+def item_failure(failure: WorkerFailure) -> ItemFailure:
+    """What a failure of Blender is to the job."""
+    return ItemFailure(
+        failure.stage,
+        failure.reason,
+        failure.message,
+        stderr_tail=failure.stderr_tail,
+        retryable=failure.reason in _MAY_PASS_BY_ITSELF,
+    )
+
+
+@dataclass(frozen=True)
+class Member:
+    """An object on this machine, and the part of its clip that may be shown."""
+
+    item: Item
+    path: Path
+    sha256: str
+    clip: Clip
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Objects in their places, with their `measurements` there; `cast` is empty for one, which stays as it is."""
+
+    members: tuple[Member, ...]
+    times_s: tuple[float, ...]
+    measurements: tuple[Measurement, ...]
+    cast: tuple[Actor, ...] = ()
+
+    @property
+    def measurement(self) -> Measurement:
+        """Of all objects."""
+        return together(self.measurements) if self.cast else self.measurements[0]
+
+    @property
+    def sha256(self) -> str:
+        """Of the file; of the sha256 of the files, one to a line, where there are several."""
+        if not self.cast:
+            return self.members[0].sha256
+        return hashlib.sha256("\n".join(member.sha256 for member in self.members).encode()).hexdigest()
+
+    def check(self, scene: Scene, filters: Filters) -> dict[str, float]:
+        """Hold each object's motion against the filters; returns the statistics of all. Raises ItemFailure."""
+        times = len(self.times_s)
+        if self.cast:
+            for member, measurement in zip(self.members, self.measurements, strict=True):
+                with named_in_failures(member.item):
+                    check(geometry_statistics(scene, measurement), filters, times=times)
+        statistics = geometry_statistics(scene, self.measurement)
+        if not self.cast:
+            check(statistics, filters, times=times)
+        return statistics
+
+    def provenance(self) -> dict[str, Any]:
+        """What the grid's metadata say of its object or objects."""
+        first = self.members[0]
+        if not self.cast:
+            return {"clip": first.clip.name, "attribution": first.item.spec.get("attribution", {})}
+        return {"objects": [_described(m, actor) for m, actor in zip(self.members, self.cast, strict=True)]}
+
+
+def set_stage(
+    members: Sequence[Member], worker: BlenderWorker, times: int, step_s: float, rng: np.random.Generator
+) -> Stage:
+    """Choose the moments and measure the objects there; put several side by side on one floor.
+
+    Several run by one clock: where a clip is too short for all the times, all of them are sampled more densely.
+    Raises WorkerFailure, or ItemFailure naming the object of several.
+    """
+    if len(members) == 1:
+        (only,) = members
+        times_s = sample_times(only.clip, times, step_s, rng)
+        return Stage((only,), times_s, (worker.measure(str(only.path), only.clip.name, times_s),))
+    window_s = min((times - 1) * step_s, *(member.clip.duration_s for member in members))
+    step_s = window_s / max(times - 1, 1)
+    starts, measurements = [], []
+    for member in members:
+        times_s = sample_times(member.clip, times, step_s, rng)
+        starts.append(times_s[0])
+        with named_in_failures(member.item):
+            measurements.append(worker.measure(str(member.path), member.clip.name, times_s))
+    placements = arrange(measurements, rng)
+    cast = tuple(
+        Actor(str(member.path), member.clip.name, start_s, placement)
+        for member, start_s, placement in zip(members, starts, placements, strict=True)
+    )
+    in_place = tuple(placed(m, placement) for m, placement in zip(measurements, placements, strict=True))
+    return Stage(tuple(members), tuple((np.arange(times) * step_s).tolist()), in_place, cast)
+
+
+@contextmanager
+def named_in_failures(item: Item) -> Iterator[None]:
+    """Failures within are this item's, one object of several."""
+    try:
+        yield
+    except WorkerFailure as failure:
+        raise naming(item, item_failure(failure)) from None
+    except ItemFailure as failure:
+        raise naming(item, failure) from None
+
+
+def _described(member: Member, actor: Actor) -> dict[str, Any]:
+    spec = member.item.spec
+    return {
+        "key": member.item.key,
+        "source": member.item.source,
+        "sha256": member.sha256,
+        "licence": spec["licence"],
+        "attribution": spec.get("attribution", {}),
+        "clip": actor.clip,
+        "start_s": actor.start_s,
+        "placement": asdict(actor.placement),
+    }
