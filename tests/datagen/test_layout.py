@@ -35,7 +35,7 @@ def apart(a: Measurement, b: Measurement) -> bool:
 
 
 @given(seed=st.integers(0, 2**20), count=st.integers(1, 8))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=12)
 def test_objects_stand_on_the_floor_in_their_size_and_never_meet(seed: int, count: int) -> None:
     measurements = [walker(seed + n) for n in range(count)]
     placements = arrange(measurements, np.random.default_rng(seed))
