@@ -208,6 +208,16 @@ def test_real_assets_in_pairs(shared_data: Path, tmp_path: Path) -> None:
     assert encode(last) == encode(other)
 
 
+def test_models_made_from_a_seed_share_a_scene(tmp_path: Path) -> None:
+    size = {"views": 1, "times": 2, "height": 48, "width": 80, "samples": 1}
+    config = Config(assets="procedural:3", out=str(tmp_path), objects_per_scene=(3, 3), **size)
+    (first, *_) = data_job(config).list_items()
+    (grid,) = process(config, [first]).values()
+    assert isinstance(grid, Grid), grid
+    assert len(grid.meta.provenance["objects"]) == 3
+    assert grid.meta.licence == "CC0-1.0"
+
+
 def test_ground_alone_leaves_the_plan_as_it_is(tmp_path: Path) -> None:
     config = Config(assets="procedural:2", out=str(tmp_path), ground=GroundSettings(kind="plain"))
     assert config.ground_kind == "plain"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fourreal.datagen.assets import ALL, LONGEST
+from fourreal.datagen.assets.source import MOST_OBJECTS
 from fourreal.datagen.blender.background import BackgroundSettings
 from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.devices import Wanted
@@ -15,8 +16,6 @@ from fourreal.datagen.filters import Filters
 from fourreal.datagen.grid_job import GridJobConfig
 from fourreal.datagen.objaverse.settings import Downloads, Selection
 from fourreal.platform.errors import UserError
-
-MOST_OBJECTS = 16
 
 
 @dataclass(frozen=True, kw_only=True)

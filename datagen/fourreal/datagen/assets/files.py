@@ -66,7 +66,7 @@ class FileAssets:
 
     def _bring(self, folder: Storage, name: str) -> Path:
         """Copy a file here, and with it those beside it that it points at; one that does not come is found missing."""
-        self.scratch.clear()
+        self.scratch.begin()
         data = folder.read(name)
         here = name.rpartition("/")[0]
         for beside in addresses_of(data):

@@ -49,7 +49,7 @@ class ProceduralAssets:
 
     def local(self, item: Item, worker: BlenderWorker) -> tuple[Path, str]:
         """See `AssetSource`."""
-        self.scratch.clear()
+        self.scratch.begin()
         name = f"{item.spec['asset']}.glb"
         if not self.cache.exists(name):
             path = self.scratch.path("model.glb")

@@ -48,8 +48,15 @@ class AssetSource(Protocol):
         ...
 
 
+MOST_OBJECTS = 16
+"""Assets that may share a scene."""
+
+
 class Scratch:
-    """Files of the item at hand, which Blender opens and nobody keeps."""
+    """Files of the assets at hand, which Blender opens and nobody keeps: each asset's in a folder of its own."""
+
+    def __init__(self) -> None:
+        self._begun = 0
 
     @cached_property
     def _folder(self) -> ScratchFolder:
@@ -57,7 +64,7 @@ class Scratch:
 
     def path(self, name: str) -> Path:
         """Where a file of this name would lie, with the folders that it needs made."""
-        path = self._folder.path / "files" / name
+        path = self._folder.path / str(self._begun) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -67,9 +74,10 @@ class Scratch:
         path.write_bytes(data)
         return path
 
-    def clear(self) -> None:
-        """Delete the files, before those of another item come."""
-        shutil.rmtree(self._folder.path / "files", ignore_errors=True)
+    def begin(self) -> None:
+        """The files of another asset come now; those of as many as may share a scene stay, older ones are deleted."""
+        self._begun += 1
+        shutil.rmtree(self._folder.path / str(self._begun - MOST_OBJECTS), ignore_errors=True)
 
     def close(self) -> None:
         """Delete the folder."""
