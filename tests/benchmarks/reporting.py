@@ -15,8 +15,10 @@ class Benchmark:
         parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--quick", action="store_true", help="end within 50 s on two cores")
         parser.add_argument("--json", type=Path, help="write {figure: value} here")
+        parser.add_argument("--plot", type=Path, help="draw a picture here, where the benchmark has one")
         arguments = parser.parse_args()
         self.quick: bool = arguments.quick
+        self.plot: Path | None = arguments.plot
         self._json: Path | None = arguments.json
         self.figures: dict[str, float] = {}
 
