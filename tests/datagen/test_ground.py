@@ -216,6 +216,7 @@ def test_models_made_from_a_seed_share_a_scene(tmp_path: Path) -> None:
     assert isinstance(grid, Grid), grid
     assert len(grid.meta.provenance["objects"]) == 3
     assert grid.meta.licence == "CC0-1.0"
+    assert grid.meta.provenance["ground"]["height"] < 0.0
 
 
 def test_ground_alone_leaves_the_plan_as_it_is(tmp_path: Path) -> None:

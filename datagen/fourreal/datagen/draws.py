@@ -16,13 +16,16 @@ _DIGITS = 4
 
 
 def describe_draws(scene: Scene, settings: CameraSettings, background: Background) -> dict[str, Any]:
-    """`camera`, `light` and `background` of a grid; world axes, z up, metres, degrees, linear light but sRGB colours
-    of the background."""
+    """`camera`, `light`, `background` and, where there is one, `ground` of a grid.
+
+    World axes, z up, metres, degrees, linear light but sRGB colours of the background.
+    """
     light = asdict(scene.lights)
     return {
         "camera": {"path": settings.path, **_rounded(_camera(scene))},
         "light": {"kind": light.pop("kind"), **_rounded(light)},
         "background": _rounded(asdict(background)),
+        **({"ground": _rounded(asdict(scene.ground))} if scene.ground is not None else {}),
     }
 
 
