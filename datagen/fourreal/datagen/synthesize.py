@@ -43,6 +43,8 @@ class Config(GridJobConfig):
     """Times a second of a grid, instead of --stride."""
     clips_per_video: int = 8
     """At most this many clips of one file, one from each of as many parts of equal length."""
+    search_s: float = 60.0
+    """A clip is sought in so much of its part, from the beginning."""
     clip_limit_s: float = 120.0
     """A clip that takes longer to read goes to quarantine."""
     items_per_shard: int = 8
@@ -72,8 +74,9 @@ class Config(GridJobConfig):
             raise UserError(
                 "--still-scenes only makes views of a clip's frames: give at least as many --times as --views"
             )
-        if self.clip_limit_s <= 0.0:
-            raise UserError(f"--clip-limit-s must be more than 0, not {self.clip_limit_s}")
+        for name in ("search_s", "clip_limit_s"):
+            if not getattr(self, name) > 0.0:
+                raise UserError(f"--{name.replace('_', '-')} must be more than 0, not {getattr(self, name)}")
 
     @property
     def timing(self) -> Timing:
@@ -140,7 +143,7 @@ def data_job(config: Config) -> DataJob:
     """The job that this configuration asks for."""
     return config.data_job(
         "synthesize",
-        list_items=lambda: list_windows(config.videos, config.timing, config.clips_per_video),
+        list_items=lambda: list_windows(config.videos, config.timing, config.clips_per_video, config.search_s),
         make_processor=functools.partial(Synthesizer, config),
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests.datagen.moving_pictures import number_of, numbered_frames, write_numbered, write_timed
 
+from fourreal.datagen.videos.clip import Clip
 from fourreal.datagen.videos.reader import ClipReader
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.datagen.videos.timing import Timing
@@ -70,6 +71,21 @@ def test_a_gap_is_skipped_where_a_key_frame_lies_behind_it(tmp_path: Path, monke
     numbers = [_numbers(item, reader=reader) for item in _items(tmp_path, most=2)]
     assert numbers == [[0, 2, 4, 6], [100, 102, 104, 106]]
     assert len(set(decoded)) == len(decoded) < 50
+
+
+def test_a_clip_is_sought_in_the_first_part_of_a_long_window(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "long.mp4", 60)
+    seen: list[int] = []
+
+    def never(clip: Clip) -> None:
+        seen.append(number_of(clip.images()[0]))
+        raise ItemFailure("filter", "dark", "no good")
+
+    first, second = list_windows(str(tmp_path), FOUR, 2, search_s=1.5)
+    for item in (first, second):
+        with pytest.raises(ItemFailure, match="no good"):
+            ClipReader(FOUR, never).read(item)
+    assert seen == [0, 8, 30, 38]
 
 
 def test_frames_are_chosen_by_when_they_are_shown(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ _STEP = 10
 """At a bar's end most columns get brighter by so many grey levels at once; a night sky does not."""
 _LARGEST = 0.3
 """More than this share on one side is darkness in the scene, not a bar."""
+_SAMPLES = 256
+"""Pixels of a row that are looked at, of those that there are."""
 _SMEAR = 2
 """The codec smears the edge of a bar: so many more rows go with it."""
 
@@ -51,10 +53,11 @@ def _bar(picture: _Grey) -> int:
 
 
 def _dark_rows(picture: _Grey) -> int:
-    """How many rows from the top on are dark and plain over most of their length."""
-    low, high = np.percentile(picture, [5, _MOST_PERCENT], axis=1)
+    """How many rows from the top on are dark and plain over most of their length; no more than may be of a bar."""
+    part = picture[: int(_LARGEST * len(picture)) + 2, :: max(1, picture.shape[1] // _SAMPLES)]
+    low, high = np.percentile(part, [5, _MOST_PERCENT], axis=1)
     light = np.flatnonzero((high > _DARK) | (high - low > _PLAIN))
-    return int(light[0]) if len(light) else len(picture)
+    return int(light[0]) if len(light) else len(part)
 
 
 def _ends_in_an_edge(picture: _Grey, size: int) -> bool:

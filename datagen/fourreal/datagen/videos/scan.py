@@ -36,11 +36,11 @@ class _Scanned:
     info: VideoInfo | None
 
 
-def list_windows(videos: str, timing: Timing, most_per_video: int) -> Iterator[Item]:
+def list_windows(videos: str, timing: Timing, most_per_video: int, search_s: float = 60.0) -> Iterator[Item]:
     """Items of all that `--videos` names, in a fixed order: windows of files, each to become one clip.
 
-    Windows are parts of a file of equal length, at most `most_per_video` and none shorter than a clip. Identical
-    files count once. What cannot be read is one item, so that it ends in quarantine with its reason.
+    A file is divided into parts of equal length, at most `most_per_video` and none shorter than a clip; a window is
+    the first `search_s` of a part. Identical files count once. What cannot be read is one item, so that it ends in quarantine with its reason.
     Raises UserError when there is no video.
     """
     seen: set[str] = set()
@@ -51,22 +51,24 @@ def list_windows(videos: str, timing: Timing, most_per_video: int) -> Iterator[I
             continue
         if scanned.sha256:
             seen.add(scanned.sha256)
-        yield from _windows(scanned, timing, most_per_video)
+        yield from _windows(scanned, timing, most_per_video, search_s)
     if twice:
         log.info("%d files are copies of others and were left out", twice)
 
 
-def _windows(scanned: _Scanned, timing: Timing, most: int) -> Iterator[Item]:
+def _windows(scanned: _Scanned, timing: Timing, most: int, search_s: float) -> Iterator[Item]:
     source, sha256 = scanned.source, scanned.sha256
     name = sha256[:12] or hashlib.sha256(source.address.encode()).hexdigest()[:12]
     stem = f"{make_key(source.stem)[:80]}-{name}"
     duration_s = scanned.info.duration_s if scanned.info else 0.0
     span_s = timing.span_s(scanned.info.fps) if scanned.info else 0.0
     count = max(1, min(most, int(duration_s / span_s + 1e-6))) if span_s > 0 else 1
+    length_s = max(search_s, 2.0 * span_s)
     for i in range(count):
-        # The last window is open: what a container says of its length is often a frame off.
-        start_s, end_s = duration_s * i / count, duration_s * (i + 1) / count if i + 1 < count else None
-        spec = source.spec() | {"sha256": sha256, "window": i, "start_s": start_s, "end_s": end_s}
+        start_s, end_s = duration_s * i / count, duration_s * (i + 1) / count
+        # The last part is open: what a container says of its length is often a frame off.
+        end = start_s + length_s if end_s - start_s > length_s else end_s if i + 1 < count else None
+        spec = source.spec() | {"sha256": sha256, "window": i, "start_s": start_s, "end_s": end}
         yield Item(f"{stem}-{i:04d}", source.address, spec, group=stem)
 
 
