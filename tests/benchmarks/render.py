@@ -16,7 +16,7 @@ from pathlib import Path
 from render_costs import cpu_s_per_frame, rss_growth, start_s
 from render_plot import draw
 from render_pool import PoolBenchmark
-from render_quality import BASELINE_SAMPLES, Point, baseline_point, cost_at, our_curve
+from render_quality import BASELINE_SAMPLES, Point, baseline_curve, cost_at, our_curve
 from reporting import Benchmark
 
 from fourreal.datagen.blender.worker import BlenderWorker, Limits
@@ -42,7 +42,7 @@ def main() -> None:
     _pools(benchmark)
     benchmark.add("worker_rss_growth", rss_growth(*((16, 4) if benchmark.quick else (300, 20))))
     if benchmark.plot:
-        draw(benchmark.plot, growth, ours, [baseline])
+        draw(benchmark.plot, growth, ours, baseline)
     benchmark.finish()
 
 
@@ -81,19 +81,21 @@ def _costs(benchmark: Benchmark, asset: Path) -> Growth:
     return {label: sorted(points) for label, points in growth.items()}
 
 
-def _quality(benchmark: Benchmark, asset: Path) -> tuple[list[Point], Point]:
+def _quality(benchmark: Benchmark, asset: Path) -> tuple[list[Point], list[Point]]:
     size, reference, times = (64, 128, 1) if benchmark.quick else (512, 1024, 2)
     default = Config.samples
     ours = our_curve(asset, size, (4, default) if benchmark.quick else (4, default, 64), reference, times)
-    baseline = baseline_point(asset, size, BASELINE_SAMPLES, reference, 1 if benchmark.quick else 2)
-    for name, curve in (("ours", ours), ("baseline", [baseline])):
+    settings = (BASELINE_SAMPLES,) if benchmark.quick else (16, BASELINE_SAMPLES)
+    baseline = baseline_curve(asset, size, settings, reference, 1 if benchmark.quick else 2)
+    for name, curve in (("ours", ours), ("baseline", baseline)):
         for point in curve:
             benchmark.add(f"{name}_{point.samples}spp_cpu_s_per_frame", point.cpu_s)
             benchmark.add(f"{name}_{point.samples}spp_psnr_db", point.psnr_db)
     at_default = next(point for point in ours if point.samples == default)
     benchmark.add("default_psnr_db", at_default.psnr_db)
-    benchmark.add("speedup_at_default", baseline.cpu_s / at_default.cpu_s)
-    benchmark.add("speedup_at_equal_psnr", baseline.cpu_s / cost_at(ours, baseline.psnr_db))
+    script = baseline[-1]
+    benchmark.add("speedup_at_default", script.cpu_s / at_default.cpu_s)
+    benchmark.add("speedup_at_equal_psnr", script.cpu_s / cost_at(ours, script.psnr_db))
     return ours, baseline
 
 

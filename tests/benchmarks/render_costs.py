@@ -26,7 +26,6 @@ from fourreal.datagen.render_config import Config
 from fourreal.platform.datajob.shard_task import ShardOrder, make_shard
 from fourreal.platform.storage import Storage
 
-DEFAULT_CAMERA = CameraSettings()
 KEEP_ALL = Filters(min_motion=0.0, max_border=1.0, min_coverage=0.0, max_flicker=100.0, min_colour_spread=0.0)
 """So that a grid too small to be of any use is finished all the same."""
 
@@ -101,9 +100,7 @@ def start_s(asset: Path, samples: int) -> tuple[float, float]:
         return min(cold) - min(warm), time.monotonic() - before
 
 
-def scene_of(
-    worker: BlenderWorker, asset: Path, size: int, views: int, samples: int, camera: CameraSettings = DEFAULT_CAMERA
-) -> Scene:
+def scene_of(worker: BlenderWorker, asset: Path, size: int, views: int, samples: int) -> Scene:
     """The scene that a job makes around the asset, at one time."""
     rng = np.random.default_rng(0)
     loaded = worker.load(str(asset))
@@ -119,7 +116,7 @@ def scene_of(
         width=size,
         samples=samples,
         rng=rng,
-        camera=camera,
+        camera=CameraSettings(),
         light=LightSettings(),
     )
 
