@@ -122,7 +122,7 @@ def test_callback_and_schedule() -> None:
     seen: list[int] = []
     sample_euler(lambda z, s: z * 0, noise, clean, given, time_schedule(3), callback=lambda step, z: seen.append(step))
     assert seen == [0, 1, 2]
-    assert time_schedule(2).tolist() == [1.0, 0.5, 0.0]
+    assert time_schedule(2) == [1.0, 0.5, 0.0]
     with pytest.raises(ValueError, match="at least 1"):
         time_schedule(0)
 

@@ -47,7 +47,7 @@ def _continue_video(model: Backbone, video: torch.Tensor, context: int, seed: in
     given[:, 0] = True
     velocity = sequence_velocity(model, given, torch.tensor([context], device=video.device))
     noise = seeded_noise([seed], video.shape).to(video)
-    return sample_euler(velocity, noise, video[None], given, time_schedule(_STEPS).to(video))[0]
+    return sample_euler(velocity, noise, video[None], given, time_schedule(_STEPS))[0]
 
 
 def _first_grid(settings: StageSettings) -> Image:
