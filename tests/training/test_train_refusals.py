@@ -36,6 +36,8 @@ def test_bad_input_is_one_sentence_before_any_worker_starts(
     assert "give one for each" in refused(capsys, *common, "--data", good, "--weights", "1", "2")
     assert "on one worker, not on 2" in refused(capsys, *common, "--data", good, "--engine", "torch")
     assert "nothing to synchronize" in refused(capsys, "--data", good, "--out", out, "--views", "1", "--times", "4")
+    nothing_new = refused(capsys, *common, "--data", good, "--architecture", "fused", "--train", "sync-only")
+    assert "the fused architecture adds no parameters" in nothing_new
     assert "give at least 1" in refused(capsys, *common, "--data", good, "--steps", "0")
     assert not Path(out).exists()
 

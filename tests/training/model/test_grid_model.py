@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
-from einops import rearrange
+from tiny_models import base_along_time, base_along_view
 from torch import Tensor, nn
 
-from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Backbone, GridModel, PixelBackbone, PixelConfig
+from fourreal.training.model import Backbone, GridModel, PixelBackbone, PixelConfig
 from fourreal.training.model.sampling import border_given
 
 CONFIG = PixelConfig(height=8, width=12, patch_size=4, hidden_dim=32, depth=3, heads=2)
@@ -30,28 +30,6 @@ def grid_input(views: int, times: int, seed: int = 1) -> tuple[Tensor, Tensor, T
     return noisy, time, given
 
 
-def base_along_view(backbone: Backbone, noisy: Tensor, time: Tensor, given: Tensor) -> Tensor:
-    times = noisy.shape[2]
-    out = backbone(
-        rearrange(noisy, "b v t c h w -> (b t) v c h w"),
-        time.repeat_interleave(times),
-        rearrange(given, "b v t -> (b t) v"),
-        torch.full((2 * times,), FREEZE_TIME),
-    )
-    return rearrange(out, "(b t) v c h w -> b v t c h w", t=times)
-
-
-def base_along_time(backbone: Backbone, noisy: Tensor, time: Tensor, given: Tensor) -> Tensor:
-    views = noisy.shape[1]
-    out = backbone(
-        rearrange(noisy, "b v t c h w -> (b v) t c h w"),
-        time.repeat_interleave(views),
-        rearrange(given, "b v t -> (b v) t"),
-        torch.full((2 * views,), FIXED_VIEW),
-    )
-    return rearrange(out, "(b v) t c h w -> b v t c h w", v=views)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize(("views", "times"), [(3, 3), (2, 4), (4, 2)])
 def test_soft_streams_are_the_base_model_at_start(views: int, times: int) -> None:
@@ -63,21 +41,6 @@ def test_soft_streams_are_the_base_model_at_start(views: int, times: int) -> Non
     assert torch.equal(along_time, base_along_time(backbone, noisy, time, given))
     assert not torch.allclose(view, along_time)
     assert torch.equal(model(noisy, time, given), (view + along_time) / 2)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("architecture", ["soft", "hard"])
-def test_an_axis_of_length_one_has_no_stream(architecture: str) -> None:
-    backbone = lively_backbone()
-    model = GridModel(backbone, architecture)
-    for parameter in model.view_time.syncs.parameters():
-        nn.init.normal_(parameter, std=0.2)  # trained synchronization must not matter either
-    noisy, time, given = grid_input(1, 4)
-    given = given.clone()
-    given[:, :, 2:] = False
-    assert torch.equal(model(noisy, time, given), base_along_time(backbone, noisy, time, given))
-    noisy, time, given = grid_input(4, 1)
-    assert torch.equal(model(noisy, time, given), base_along_view(backbone, noisy, time, given))
 
 
 @torch.no_grad()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_models import ARCHITECTURES, captions, grid_input, lively, lively_grid_model
 
 from fourreal.training.model import (
-    Backbone,
     GridModel,
     PixelBackbone,
     PixelConfig,
@@ -23,22 +23,48 @@ CONFIG = PixelConfig(height=8, width=8, patch_size=4, hidden_dim=32, depth=2, he
 REPOSITORY = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize(
-    "model", [PixelBackbone(CONFIG), GridModel(PixelBackbone(CONFIG), "soft"), GridModel(PixelBackbone(CONFIG), "hard")]
-)
-def test_loading_gives_the_saved_model(tmp_path: Path, model: Backbone | GridModel) -> None:
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter)
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["pixel", "wan", "ltx"])
+@pytest.mark.parametrize("architecture", [None, *ARCHITECTURES])
+def test_loading_gives_the_saved_model(tmp_path: Path, name: str, architecture: str | None) -> None:
+    """From the folder alone: nothing is asked of a hub."""
+    model = lively_grid_model(architecture, name) if architecture else lively(name)
     save_pretrained(model, tmp_path, {"steps": 7})
     loaded = load(tmp_path)
     assert type(loaded) is type(model)
-    assert loaded.config == CONFIG
-    assert getattr(loaded, "architecture", None) == getattr(model, "architecture", None)
-    for (name, saved), (other, restored) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
-        assert name == other
-        assert torch.equal(saved, restored)
+    assert loaded.config == model.config
+    assert getattr(loaded, "architecture", None) == architecture
     assert read_description(tmp_path)["training"] == {"steps": 7}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    noisy, time, given = grid_input(2, 3, name)
+    if isinstance(model, GridModel) and isinstance(loaded, GridModel):
+        inputs = (noisy, time, given, captions(name))
+    else:
+        inputs = (noisy[:, 0], time, given[:, 0], torch.zeros(2, dtype=torch.long), captions(name))
+    assert torch.equal(loaded(*inputs), model(*inputs))
+
+
+def test_numbers_keep_the_type_they_were_saved_in(tmp_path: Path) -> None:
+    model = lively_grid_model("soft", "wan").bfloat16()
+    model.backbone.get_submodule("transformer.blocks.0.attn1.to_q").float()
+    loaded = load(save_pretrained(model, tmp_path))
+    for (name, saved), restored in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
+        assert saved.dtype == restored.dtype, name
+        assert torch.equal(saved, restored), name
+
+
+def test_weights_of_another_architecture_or_backbone_name_both_sides(tmp_path: Path) -> None:
+    for name, model in (("soft", lively_grid_model("soft")), ("wan", lively_grid_model("soft", "wan"))):
+        save_pretrained(model, tmp_path / name)
+    save_pretrained(lively_grid_model("hard"), tmp_path)
+    for name in ("soft", "wan"):
+        (tmp_path / "model.safetensors").write_bytes((tmp_path / name / "model.safetensors").read_bytes())
+        with pytest.raises(ValueError, match=r"config.json describes .* model.safetensors holds .* not from one"):
+            load(tmp_path)
+    with pytest.raises(ValueError, match="holds a soft model on a pixel backbone, a hard model on a pixel backbone"):
+        load(tmp_path / "soft", kind="grid", architecture="hard")
+    with pytest.raises(ValueError, match="holds a soft model on a wan backbone, a soft model on a pixel backbone"):
+        load(tmp_path / "wan", kind="grid", backbone="pixel")
 
 
 def test_a_wrong_kind_names_both_sides(tmp_path: Path) -> None:

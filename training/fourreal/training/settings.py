@@ -12,7 +12,7 @@ from fourreal.platform.storage import Storage
 from fourreal.training.data import BatchShape, Stage, check_folder
 from fourreal.training.engine_deepspeed import ZeroStage
 from fourreal.training.exports import read_exported_description
-from fourreal.training.model import Architecture, PixelBackbone, PixelConfig, TrainPolicy
+from fourreal.training.model import Architecture, PixelBackbone, PixelConfig, TrainPolicy, check_policy
 
 _DEFAULT_MODEL: dict[str, Any] = {"size": "nano", "height": 32, "width": 48, "patch_size": 8}
 
@@ -48,9 +48,10 @@ class Config:
     times: int = 8
     """Times of a training grid, and frames of a fixed-view sequence."""
     architecture: Architecture = "soft"
-    """How the two streams are synchronized."""
-    train: TrainPolicy = "sync-only"
-    """What the grid stage fits: the synchronization layers alone, or everything."""
+    """How views and times meet: two streams (soft, hard), one stream in turns (sequential) or at once (fused)."""
+    train: TrainPolicy | None = None
+    """What the grid stage fits: sync-only, self-attention, lora or full; default: sync-only where the architecture
+    has synchronization layers, else self-attention."""
 
     steps: Annotated[int, tyro.conf.arg(help="Optimizer steps of a stage.")] = 1000
     batch_size: int = 8
@@ -131,21 +132,11 @@ def check(config: Config) -> None:
         raise UserError(f"--lr is {config.lr}: give a positive learning rate, 2e-3 for small models")
     if config.views * config.times == 1:
         raise UserError("--views 1 --times 1 leaves nothing to generate: give at least 2 of one of them")
-    if config.stage != "base" and min(config.views, config.times) == 1:
-        raise UserError(
-            f"--views {config.views} --times {config.times} leaves the grid stage nothing to synchronize: "
-            f"give at least 2 of both, or --stage base"
-        )
+    _check_stage(config)
     if config.engine == "torch" and config.workers != 1:
         raise UserError(
             f"--engine torch runs on one worker, not on {config.workers}: add --workers 1, or use deepspeed"
         )
-    if config.stage == "grid" and config.base is None:
-        raise UserError(
-            "--stage grid needs --base FOLDER: the exported model of an earlier --stage base (its OUT/model)"
-        )
-    if config.stage != "grid" and config.base is not None:
-        raise UserError(f"--base is for --stage grid; --stage {config.stage} makes its own: leave it out")
     if not config.data:
         raise UserError("--data names no folder: give at least one folder of shards")
     if config.weights and len(config.weights) != len(config.data):
@@ -154,6 +145,25 @@ def check(config: Config) -> None:
         )
     if config.weights and (min(config.weights) < 0 or sum(config.weights) <= 0):
         raise UserError("--weights must be 0 or more, and not all 0")
+
+
+def _check_stage(config: Config) -> None:
+    if config.stage != "base" and min(config.views, config.times) == 1:
+        raise UserError(
+            f"--views {config.views} --times {config.times} leaves the grid stage nothing to synchronize: "
+            f"give at least 2 of both, or --stage base"
+        )
+    if config.stage != "base":
+        try:
+            check_policy(train_policy(config), config.architecture)
+        except ValueError as error:
+            raise UserError(f"--train {config.train}: {error}") from None
+    if config.stage == "grid" and config.base is None:
+        raise UserError(
+            "--stage grid needs --base FOLDER: the exported model of an earlier --stage base (its OUT/model)"
+        )
+    if config.stage != "grid" and config.base is not None:
+        raise UserError(f"--base is for --stage grid; --stage {config.stage} makes its own: leave it out")
 
 
 def stage_settings(config: Config, stage: Stage, out: str, base: str | None) -> StageSettings:
@@ -173,7 +183,7 @@ def stage_settings(config: Config, stage: Stage, out: str, base: str | None) -> 
         out=out,
         base=base,
         architecture=config.architecture,
-        train=config.train,
+        train=train_policy(config),
         steps=(config.grid_steps if second else None) or config.steps,
         lr=config.lr,
         workers=config.workers,
@@ -183,6 +193,11 @@ def stage_settings(config: Config, stage: Stage, out: str, base: str | None) -> 
         max_failures=config.max_failures,
         seed=config.seed,
     )
+
+
+def train_policy(config: Config) -> TrainPolicy:
+    """What the grid stage fits, with the default filled in."""
+    return config.train or ("sync-only" if config.architecture in ("soft", "hard") else "self-attention")
 
 
 def _model_wishes(config: Config) -> dict[str, Any]:

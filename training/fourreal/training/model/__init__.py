@@ -5,7 +5,9 @@ from fourreal.training.model.backbones import backbone_class, make_backbone
 from fourreal.training.model.backbones.base import FIXED_VIEW, FREEZE_TIME, Backbone, BackboneConfig, Text
 from fourreal.training.model.backbones.pixel import PixelBackbone
 from fourreal.training.model.backbones.pixel_config import PixelConfig
-from fourreal.training.model.grid_model import GridModel, TrainPolicy
+from fourreal.training.model.grid_model import GridModel
+from fourreal.training.model.lora import merge_lora
+from fourreal.training.model.policies import TrainPolicy, check_policy
 from fourreal.training.model.pretrained import load, read_description, save_pretrained
 from fourreal.training.model.sampling import border_given, generate_grids, sample_euler
 
@@ -22,9 +24,11 @@ __all__ = [
     "TrainPolicy",
     "backbone_class",
     "border_given",
+    "check_policy",
     "generate_grids",
     "load",
     "make_backbone",
+    "merge_lora",
     "read_description",
     "sample_euler",
     "save_pretrained",

@@ -5,7 +5,7 @@ Shape legend: B grids, V views, T times, C H W numbers of a frame (pixels or lat
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from fourreal.training.model.architectures import Architecture, make_architecture
 from fourreal.training.model.backbones.base import Backbone, BackboneConfig, Text
 from fourreal.training.model.grid import Axis, GridInput, to_grid, to_sequences
-
-TrainPolicy = Literal["sync-only", "full"]
+from fourreal.training.model.policies import TrainPolicy, apply_policy, check_policy
 
 
 class GridModel(nn.Module):
@@ -39,12 +38,13 @@ class GridModel(nn.Module):
         """Keep the activations between the layers only, and compute those inside again for the gradient."""
         self.view_time.checkpointing = on
 
-    def trainable_parameters(self, policy: TrainPolicy) -> list[nn.Parameter]:
-        """Mark what trains under a policy (`requires_grad`) and return it: the synchronization, or everything."""
-        if policy not in get_args(TrainPolicy):
-            raise ValueError(f"training policy {policy!r} is unknown; choose one of {get_args(TrainPolicy)}")
-        self.requires_grad_(policy == "full")
-        self.view_time.requires_grad_(True)
+    def trainable_parameters(self, policy: TrainPolicy, lora_rank: int = 16) -> list[nn.Parameter]:
+        """Mark what trains under a policy (`requires_grad`) and return it; `lora` puts new parameters in.
+
+        ValueError for an unknown policy, or for one that leaves this architecture nothing to train.
+        """
+        check_policy(policy, self.architecture)
+        apply_policy(policy, self.backbone, self.view_time, lora_rank)
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def forward(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> Tensor:

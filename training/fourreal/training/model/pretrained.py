@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from fourreal.training.model.backbones import make_backbone
 from fourreal.training.model.backbones.base import Backbone, align
 from fourreal.training.model.grid_model import GridModel
+from fourreal.training.model.lora import LoraLinear
 
 SCHEMA_VERSION = 2
 WEIGHTS_FILE = "model.safetensors"
@@ -34,6 +35,8 @@ def save_pretrained(model: Backbone | GridModel, folder: str | Path, training: d
         "model": backbone.config.to_dict(),
         "training": training or {},
     }
+    if any(isinstance(module, LoraLinear) for module in model.modules()):
+        raise ValueError("the model has low-rank maps beside its weights; call merge_lora(model) before saving it")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(description, indent=2) + "\n")
@@ -41,26 +44,41 @@ def save_pretrained(model: Backbone | GridModel, folder: str | Path, training: d
 
 
 @overload
-def load(folder: str | Path, kind: Literal["base"]) -> Backbone: ...
+def load(
+    folder: str | Path, kind: Literal["base"], *, architecture: str | None = None, backbone: str | None = None
+) -> Backbone: ...
 @overload
-def load(folder: str | Path, kind: Literal["grid"]) -> GridModel: ...
+def load(
+    folder: str | Path, kind: Literal["grid"], *, architecture: str | None = None, backbone: str | None = None
+) -> GridModel: ...
 @overload
-def load(folder: str | Path, kind: None = None) -> Backbone | GridModel: ...
+def load(
+    folder: str | Path, kind: None = None, *, architecture: str | None = None, backbone: str | None = None
+) -> Backbone | GridModel: ...
 
 
-def load(folder: str | Path, kind: Kind | None = None) -> Backbone | GridModel:
-    """The model of a folder, in evaluation mode on the CPU.
+def load(
+    folder: str | Path, kind: Kind | None = None, *, architecture: str | None = None, backbone: str | None = None
+) -> Backbone | GridModel:
+    """The model of a folder, in evaluation mode on the CPU, with the number types it was saved in.
 
-    Raises ValueError in one sentence when the folder is no model, is of another kind than asked for, or when its
-    weights do not fit its configuration.
+    `kind`, `architecture`, `backbone`: what it has to be, if that matters.
+    Raises ValueError in one sentence when the folder is no model, is another one than asked for, or when its weights
+    do not fit its configuration.
     """
     folder = Path(folder)
     description = read_description(folder)
-    found = description["kind"]
-    if kind is not None and found != kind:
-        raise ValueError(f"{folder} holds a {found} model, a {kind} model is needed; train or name one of kind {kind}")
-    backbone = make_backbone(description["backbone"], description["model"])
-    model = backbone if found == "base" else GridModel(backbone, description["architecture"])
+    found: tuple[str, ...] = (description["kind"], description["architecture"], description["backbone"])
+    wanted: tuple[str, ...] = (kind or found[0], architecture or found[1], backbone or found[2])
+    if kind is not None and found[0] != kind:
+        raise ValueError(f"{folder} holds a {found[0]} model, a {kind} model is needed; train or name one of that kind")
+    if found != wanted:
+        raise ValueError(
+            f"{folder} holds a {found[1] or 'base'} model on a {found[2]} backbone, a {wanted[1] or 'base'} model on a "
+            f"{wanted[2]} backbone is needed; train or name such a one"
+        )
+    made = make_backbone(description["backbone"], description["model"])
+    model = made if found[0] == "base" else GridModel(made, description["architecture"])
     try:
         weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from fourreal.training.model.architectures.base import ViewTime
+from fourreal.training.model.architectures.fused import Fused
 from fourreal.training.model.architectures.sequential import Sequential
 from fourreal.training.model.architectures.sync import HardSync, SoftSync
 from fourreal.training.model.architectures.two_streams import TwoStreams
 from fourreal.training.model.backbones.base import Backbone
 
-Architecture = Literal["sequential", "hard", "soft"]
+Architecture = Literal["sequential", "hard", "soft", "fused"]
 
 
 def make_architecture(name: str, backbone: Backbone) -> ViewTime:
@@ -21,4 +22,6 @@ def make_architecture(name: str, backbone: Backbone) -> ViewTime:
         return TwoStreams(backbone, HardSync)
     if name == "soft":
         return TwoStreams(backbone, SoftSync)
+    if name == "fused":
+        return Fused()
     raise ValueError(f"architecture {name!r} is unknown; choose one of {', '.join(get_args(Architecture))}")

@@ -28,16 +28,19 @@ def self_attention(attention: Any, tokens: Tensor, rotary: Tensor, attend: Atten
 
 def cross_attention(attention: Any, tokens: Tensor, text: Text) -> Tensor:
     """Cross-attention of tokens [S, M, D] to the text [B, words, D] of B samples, S/B sequences each; [S, M, D]."""
-    # The text is the same for all sequences of a sample: laid end to end they read it without copies of it.
-    joined = tokens.reshape(text.embeddings.shape[0], -1, tokens.shape[-1])
-    query = _heads(attention, attention.norm_q(attention.to_q(joined)))
-    key = _heads(attention, attention.norm_k(attention.to_k(text.embeddings)))
-    value = _heads(attention, attention.to_v(text.embeddings))
-    bias = None if text.mask is None else ((1 - text.mask.to(query.dtype)) * -10000.0)[:, None, None]
+    # Projected once for a sample, then copied for its sequences: attention over the sequences of a sample laid end to
+    # end would need no copies, but sums in another order than the base model.
+    each = tokens.shape[0] // text.embeddings.shape[0]
+    query = _heads(attention, attention.norm_q(attention.to_q(tokens)))
+    key = _heads(attention, attention.norm_k(attention.to_k(text.embeddings))).repeat_interleave(each, 0)
+    value = _heads(attention, attention.to_v(text.embeddings)).repeat_interleave(each, 0)
+    bias = None
+    if text.mask is not None:
+        bias = ((1 - text.mask.to(query.dtype)) * -10000.0)[:, None, None].repeat_interleave(each, 0)
     mixed = functional.scaled_dot_product_attention(
         query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=bias
     )
-    return _out(attention, mixed, query).view_as(tokens)
+    return _out(attention, mixed, query)
 
 
 def transformer_folder(source: str | Path) -> dict[str, Any]:
@@ -58,6 +61,20 @@ def check_class(source: str | Path, found: str | None, wanted: str) -> None:
     """ValueError, naming both sides, when a folder holds another kind of transformer than the backbone runs."""
     if found is not None and found != wanted:
         raise ValueError(f"{source} holds a {found}, this backbone runs a {wanted}; use the backbone made for it")
+
+
+def check_text(text: Text | None, width: int, backbone: str, encoder: str) -> Text:
+    """The text. ValueError, naming both sides, when there is none or it is of another encoder."""
+    if text is None or text.embeddings.ndim != 3 or text.embeddings.shape[-1] != width:
+        found = "none was given" if text is None else f"{list(text.embeddings.shape)} was given"
+        raise ValueError(f"the {backbone} backbone reads {encoder} embeddings of shape [B, tokens, {width}]: {found}")
+    return text
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """diffusers' configuration as JSON knows it, without its private fields."""
+    public = {name: value for name, value in dict(config).items() if not name.startswith("_")}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in public.items()}
 
 
 def _heads(attention: Any, tokens: Tensor) -> Tensor:

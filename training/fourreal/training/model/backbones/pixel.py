@@ -28,17 +28,18 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, hidden_dim: int) -> None:
         super().__init__()
-        # Times lie in [0, 1]: wavelengths from 4 down to 1/64 tell any two sampling steps apart.
-        octaves = torch.linspace(-2, 6, _TIME_FREQUENCIES)
-        self.register_buffer("frequencies", 2 * math.pi * 2**octaves, persistent=False)
         self.mlp = nn.Sequential(
             nn.Linear(2 * _TIME_FREQUENCIES, hidden_dim), nn.SiLU(), nn.Linear(hidden_dim, hidden_dim)
         )
 
     def forward(self, time: Tensor) -> Tensor:
         """[...] to [..., D]."""
-        angles = time[..., None] * self.get_buffer("frequencies")
-        embedded: Tensor = self.mlp(torch.cat([angles.cos(), angles.sin()], dim=-1))
+        # Times lie in [0, 1]: wavelengths from 4 down to 1/64 tell any two sampling steps apart. No buffer, which a
+        # model in bfloat16 would round.
+        octaves = torch.linspace(-2, 6, _TIME_FREQUENCIES, device=time.device)
+        angles = time[..., None] * (2 * math.pi * 2**octaves)
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        embedded: Tensor = self.mlp(waves.to(next(self.mlp.parameters()).dtype))
         return embedded
 
 

@@ -31,7 +31,9 @@ from fourreal.training.model.backbones.base import (
 )
 from fourreal.training.model.backbones.diffusers_parts import (
     check_class,
+    check_text,
     cross_attention,
+    plain,
     self_attention,
     transformer_folder,
 )
@@ -63,7 +65,7 @@ class WanBackbone(Backbone):
                 f"this Wan transformer reads {inner.in_channels} channels and writes {inner.out_channels}: it has an "
                 f"image condition of its own; use a text-to-video (T2V) or TI2V model"
             )
-        self.config = WanConfig(transformer=_plain(inner))
+        self.config = WanConfig(transformer=plain(inner))
         self.transformer = transformer
         self.hidden_dim = inner.num_attention_heads * inner.attention_head_dim
         self.depth, self.channels = inner.num_layers, inner.in_channels
@@ -117,10 +119,7 @@ class WanBackbone(Backbone):
 
     def embed_text(self, text: Text | None) -> Text | None:
         """See `Backbone`."""
-        width = self.transformer.config.text_dim
-        if text is None or text.embeddings.shape[-1] != width:
-            found = "none was given" if text is None else f"{tuple(text.embeddings.shape)} was given"
-            raise ValueError(f"the Wan backbone reads UMT5 embeddings of shape [B, tokens, {width}] and {found}")
+        text = check_text(text, self.transformer.config.text_dim, "Wan", "UMT5")
         return Text(self.transformer.condition_embedder.text_embedder(text.embeddings), text.mask)
 
     def rotary(self, frames: Tensor, patch_grid: tuple[int, int]) -> Tensor:
@@ -185,9 +184,3 @@ def latent_times(times: int) -> int:
             f"{times} times are not 4k+1, which Wan's autoencoder needs; use {near} or {near + _TIME_COMPRESSION}"
         )
     return times // _TIME_COMPRESSION + 1
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """diffusers' configuration as JSON knows it, without its private fields."""
-    public = {name: value for name, value in dict(config).items() if not name.startswith("_")}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in public.items()}
