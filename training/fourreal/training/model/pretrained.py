@@ -69,13 +69,13 @@ def load(
     folder = Path(folder)
     description = read_description(folder)
     found: tuple[str, ...] = (description["kind"], description["architecture"], description["backbone"])
-    wanted: tuple[str, ...] = (kind or found[0], architecture or found[1], backbone or found[2])
+    asked: tuple[str, ...] = (kind or found[0], architecture or found[1], backbone or found[2])
     if kind is not None and found[0] != kind:
         raise ValueError(f"{folder} holds a {found[0]} model, a {kind} model is needed; train or name one of that kind")
-    if found != wanted:
+    if found != asked:
         raise ValueError(
-            f"{folder} holds a {found[1] or 'base'} model on a {found[2]} backbone, a {wanted[1] or 'base'} model on a "
-            f"{wanted[2]} backbone is needed; train or name such a one"
+            f"{folder} holds a {found[1] or 'base'} model on a {found[2]} backbone, a {asked[1] or 'base'} model on a "
+            f"{asked[2]} backbone is needed; train or name such a one"
         )
     made = make_backbone(description["backbone"], description["model"])
     model = made if found[0] == "base" else GridModel(made, description["architecture"])
