@@ -6,7 +6,7 @@ fourreal synthesize --videos my_videos --out outputs/synthesized --views 8 --tim
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from fourreal.datagen.grid_job import GridJobConfig, run_or_estimate
 from fourreal.datagen.seeds import item_rng
+from fourreal.datagen.selection.duplicates import MOST_BITS, mark_duplicates
 from fourreal.datagen.selection.filters import ClipFilters
 from fourreal.datagen.selection.judge import ClipJudge, StillScenesPolicy
 from fourreal.datagen.selection.still_scenes import StillScenes, freeze_time_frames
@@ -60,6 +61,9 @@ class Config(GridJobConfig):
     are the same; needs as many --times as --views), are skipped, or are the only ones taken."""
     still: StillScenes = field(default_factory=StillScenes)
     """Which clips these are."""
+    duplicate_distance: int | None = 7
+    """A window whose key frames all look like those of an earlier file is refused: perceptual hashes of 64 bits, of
+    which so many may differ (0 to 11; unrelated pictures differ in 32 or so). None turns the search off."""
 
     NOT_DECIDING_BYTES = GridJobConfig.NOT_DECIDING_BYTES | {"clip_limit_s"}
     AT_LEAST_ONE = (*GridJobConfig.AT_LEAST_ONE, "stride", "clips_per_video")
@@ -77,6 +81,8 @@ class Config(GridJobConfig):
         for name in ("search_s", "clip_limit_s"):
             if not getattr(self, name) > 0.0:
                 raise UserError(f"--{name.replace('_', '-')} must be more than 0, not {getattr(self, name)}")
+        if self.duplicate_distance is not None and not 0 <= self.duplicate_distance <= MOST_BITS:
+            raise UserError(f"--duplicate-distance must be between 0 and {MOST_BITS}, not {self.duplicate_distance}")
 
     @property
     def timing(self) -> Timing:
@@ -97,6 +103,9 @@ class Synthesizer:
     def process(self, item: Item) -> Grid:
         """See `Processor`."""
         c = self.config
+        if original := item.spec.get("duplicate_of"):
+            message = f"its key frames look like {original}'s (--duplicate-distance {c.duplicate_distance})"
+            raise ItemFailure("plan", "duplicate", message)
         clip = self.reader.read(item)
         rng = item_rng(c.seed, item.key)
         if self.judge.is_still and c.views <= c.times:
@@ -139,11 +148,16 @@ class Synthesizer:
         self.reader.close()
 
 
+def _list_items(config: Config) -> Iterable[Item]:
+    windows = list_windows(config.videos, config.timing, config.clips_per_video, config.search_s)
+    return windows if config.duplicate_distance is None else mark_duplicates(windows, config.duplicate_distance)
+
+
 def data_job(config: Config) -> DataJob:
     """The job that this configuration asks for."""
     return config.data_job(
         "synthesize",
-        list_items=lambda: list_windows(config.videos, config.timing, config.clips_per_video, config.search_s),
+        list_items=lambda: _list_items(config),
         make_processor=functools.partial(Synthesizer, config),
     )
 

@@ -1,0 +1,72 @@
+"""Perceptual hashes of key frames: what a video looks like, for the price of decoding a few of its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+_SIDE = 32
+_BITS = 64
+_FEWEST_LEVELS = 6.0
+"""Standard deviation, in grey levels, below which a frame has nothing to know it by: black, white, fog."""
+_LARGEST_SIDE = 256
+_KEY_FRAMES = 3
+"""Of a window: its clip lies at or after its beginning."""
+
+_FREQUENCIES = np.array(
+    sorted(((y, x) for y in range(12) for x in range(12)), key=lambda f: (sum(f), f))[1 : _BITS + 1]
+)
+"""The lowest of a DCT, without the mean."""
+
+
+def phash(grey: npt.NDArray[np.uint8]) -> int | None:
+    """64 bits that near-copies of a picture `[H, W]` share almost all of; None for a picture without contrast.
+
+    A bit says whether one of the lowest 64 coefficients of the picture's DCT, shrunk to 32x32,
+    is above their median (pHash, after Zauner, "Implementation and benchmarking of perceptual image hash functions",
+    2010). So size, compression, brightness and contrast hardly matter; cropping, bars, mirroring and turning do.
+    """
+    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    if small.std() < _FEWEST_LEVELS:
+        return None
+    coefficients = cv2.dct(small)[_FREQUENCIES[:, 0], _FREQUENCIES[:, 1]]
+    bits = coefficients > np.median(coefficients)
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def key_frame_hashes(file: BinaryIO, windows: Sequence[tuple[float, float]]) -> list[list[int]]:
+    """Hashes of the first key frames of windows (start and end, seconds): the one that decoding would begin at, and
+    those that follow it. Only key frames are decoded. Raises av.FFmpegError where the file cannot be read.
+    """
+    with av.open(file) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        stream.codec_context.skip_frame = "NONKEY"
+        return [_hashes_of(container, stream, *window) for window in windows]
+
+
+def _hashes_of(
+    container: av.container.InputContainer, stream: av.VideoStream, start_s: float, end_s: float
+) -> list[int]:
+    origin = stream.start_time or 0
+    if stream.time_base is None:
+        return []
+    container.seek(origin + int(start_s / stream.time_base), stream=stream, backward=True)
+    hashes: list[int | None] = []
+    for frame in container.decode(stream):
+        time_s = float(((frame.pts or 0) - origin) * stream.time_base)
+        if hashes and (time_s >= end_s or len(hashes) == _KEY_FRAMES):
+            break
+        hashes.append(phash(_grey(frame)))
+    return [found for found in hashes if found is not None]
+
+
+def _grey(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    scale = min(1.0, _LARGEST_SIDE / max(frame.width, frame.height))
+    size = max(16, round(scale * frame.width)), max(16, round(scale * frame.height))
+    return np.asarray(frame.reformat(*size, format="gray").to_ndarray(), np.uint8)
