@@ -16,9 +16,9 @@ from fourreal.platform.storage import Storage
 
 
 def _write_video(path: Path, frames: int = 40, width: int = 128, height: int = 80) -> None:
-    stack = np.repeat(texture(0, height, width)[None].astype(np.uint8), frames, axis=0)
+    stack = np.repeat(texture(frames, height, width)[None].astype(np.uint8), frames, axis=0)
     for t in range(frames):
-        stack[t, 10:30, 2 * t : 2 * t + 20] = [220, 4 * t, 30]
+        stack[t, 20:60, 2 * t : 2 * t + 40] = texture(7, 40, 40)
     path.parent.mkdir(parents=True, exist_ok=True)
     video.write_video(path, stack, fps=10)
 
