@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as Ray has it in its workers, and read when numpy is imported
+
 import resource
 import tempfile
 import time

@@ -86,15 +86,17 @@ def outline_of(pixels: RenderedPixels, scene: Scene) -> Outline:
     corner = [part.start + 0.5 for part in reversed(pixels.window)]
     for v, camera in enumerate(scene.cameras):
         parts = (planes[v][:, *pixels.window] for planes in (pixels.colour, coverage))
+        places = [np.zeros((0, 2))]
         for frame, alpha in zip(*parts, strict=True):
             seen = (alpha > 0.9).astype(np.uint8)
             y, x = np.nonzero((seen > 0) & (cv2.erode(seen, np.ones((3, 3), np.uint8)) == 0))
             if len(y):
                 edge = frame[y, x].astype(np.float32)
                 colours.append(linear_to_srgb(edge[:, :3] / np.maximum(edge[:, 3:], 1e-6)).astype(np.float64))
-                directions.append(_directions(camera, np.stack([x, y], axis=-1) + corner))
+                places.append(np.stack([x, y], axis=-1) + corner)
                 turn = np.arctan2(y - y.mean(), x - x.mean()) / (0.5 * np.pi)
                 sides.append(4 * v + np.rint(turn).astype(np.int64) % 4)
+        directions.append(_directions(camera, np.concatenate(places)))
     return Outline(np.concatenate(colours), np.concatenate(directions), np.concatenate(sides))
 
 
