@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,11 @@ def test_a_grid_follows_from_the_item_and_the_settings_alone(videos: Path) -> No
     [
         ({"views": 0}, "--views must be at least 1"),
         ({"height": 2}, "at least 8"),
-        ({"magnitude": 3.0}, "--magnitude must be between"),
+        ({"magnitude": (0.5, 3.0)}, "--magnitude takes two numbers, 0 <= LOW <= HIGH <= 2, not 0.5 3.0"),
+        ({"depth_ratio": (1.8, 1.2)}, "--depth-ratio takes two numbers"),
     ],
 )
-def test_impossible_settings_are_refused(options: dict[str, float], message: str) -> None:
+def test_impossible_settings_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Config(videos="videos", out="out", **options)  # type: ignore[arg-type]
 
@@ -97,3 +99,70 @@ def test_real_videos_become_grids(shared_data: Path) -> None:
             assert grid.frames.shape == (8, 8, 96, 160, 3)
     assert kept >= 4
     assert reasons <= {"flat", "static", "fade", "dark"}
+
+
+def _with_mask(folder: Path) -> Config:
+    """A video with a mask over its moving block."""
+    _write_video(folder / "masked.mp4")
+    mask = np.zeros((40, 80, 128, 3), np.uint8)
+    for t in range(40):
+        mask[t, 10:30, 2 * t : 2 * t + 20] = 255
+    video.write_video(folder / "masked.mask.mp4", mask, fps=10)
+    return Config(videos=str(folder), out="unused", views=4, times=4, height=32, width=48, family="parallax")
+
+
+def test_parallax_keeps_its_layers_homographies_and_the_foregrounds_mask(tmp_path: Path) -> None:
+    config = _with_mask(tmp_path)
+    (item, *_) = list_windows(config.videos, config.timing, 3)
+    grid = Synthesizer(config).process(item)
+    far, near = grid.meta.provenance["layers"]
+    assert 1.2 <= near["inverse_depth"] / far["inverse_depth"] <= 1.8
+    assert grid.homographies is not None
+    np.testing.assert_allclose(np.array(far["homographies"]), grid.homographies[:, 0])
+    assert not np.allclose(near["homographies"], far["homographies"], atol=1e-2)
+    assert grid.mask is not None
+    assert grid.mask.max() > 200
+    red = grid.frames[..., 0].astype(int) - grid.frames[..., 2]
+    assert red[grid.mask > 250].mean() > 100  # the block, in all views
+    assert red[grid.mask == 0].max() < 90  # and nowhere else
+
+
+def test_parallax_without_a_mask_or_depth_says_what_is_missing(videos: Path) -> None:
+    config = Config(videos=str(videos), out="unused", views=3, times=4, height=32, width=48, family="parallax")
+    item = next(i for i in list_windows(str(videos), config.timing, 3) if i.spec["name"] == "one.mp4")
+    with pytest.raises(ItemFailure, match=r"needs one.depth.npy or one.mask.mp4 beside .*--family mixed") as failure:
+        Synthesizer(config).process(item)
+    assert (failure.value.stage, failure.value.reason) == ("layers", "no_layers")
+
+
+def test_mixed_uses_parallax_only_where_there_are_layers(tmp_path: Path, videos: Path) -> None:
+    config = replace(_with_mask(tmp_path / "with"), family="mixed")
+    (item, *_) = list_windows(config.videos, config.timing, 1)
+    plain = next(i for i in list_windows(str(videos), config.timing, 1) if i.spec["name"] == "one.mp4")
+    families: dict[str, set[str]] = {"masked.mp4": set(), "one.mp4": set()}
+    for seed in range(12):
+        synthesizer = Synthesizer(replace(config, seed=seed))
+        for one in (item, plain):
+            families[str(one.spec["name"])].add(str(synthesizer.process(one).meta.provenance["family"]))
+    assert families == {"masked.mp4": {"affine", "homography", "parallax"}, "one.mp4": {"affine", "homography"}}
+
+
+def test_augmented_grids_say_what_was_done_to_them(videos: Path) -> None:
+    config = Config(videos=str(videos), out="unused", views=3, times=4, height=32, width=48)
+    item = next(i for i in list_windows(str(videos), config.timing, 1) if i.spec["name"] == "one.mp4")
+    for seed in range(8):
+        plain = Synthesizer(replace(config, seed=seed)).process(item)
+        flipped = Synthesizer(replace(config, seed=seed, augment=("flip",))).process(item)
+        applied = flipped.meta.provenance["augmented"]
+        expected = plain.frames[..., ::-1, :] if applied else plain.frames
+        assert applied in ([], ["flip"])
+        assert np.array_equal(flipped.frames, expected)
+    assert plain.meta.provenance["augmented"] == []
+
+
+def test_the_magnitude_is_drawn_for_each_grid_and_kept(videos: Path) -> None:
+    config = Config(videos=str(videos), out="unused", views=3, times=4, height=32, width=48, magnitude=(0.4, 0.9))
+    item = next(i for i in list_windows(str(videos), config.timing, 4) if i.spec["name"] == "one.mp4")
+    drawn = {Synthesizer(replace(config, seed=s)).process(item).meta.provenance["magnitude"] for s in range(4)}
+    assert len(drawn) == 4
+    assert all(0.4 <= magnitude <= 0.9 for magnitude in drawn)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fourreal.datagen.clip_layers import has_layers, layers_of
 from fourreal.datagen.grid_job import GridJobConfig, run_or_estimate
 from fourreal.datagen.seeds import item_rng
 from fourreal.datagen.selection.duplicates import MOST_BITS, mark_duplicates
@@ -19,22 +20,27 @@ from fourreal.datagen.selection.filters import ClipFilters
 from fourreal.datagen.selection.judge import ClipJudge, StillScenesPolicy
 from fourreal.datagen.selection.still_scenes import StillScenes, freeze_time_frames
 from fourreal.datagen.statistics_page import write_statistics_page
-from fourreal.datagen.synthesis import plan_warp, synthesize
 from fourreal.datagen.videos.clip import Clip
 from fourreal.datagen.videos.reader import ClipReader
 from fourreal.datagen.videos.scan import list_windows
+from fourreal.datagen.videos.sources import VideoSource
 from fourreal.datagen.videos.timing import Timing
-from fourreal.datagen.view_paths import FAMILIES
+from fourreal.datagen.warps.augment import Augmentation, augment
+from fourreal.datagen.warps.paths import LARGEST_DEPTH_RATIO, LARGEST_MAGNITUDE, PLANAR_FAMILIES, parallax_path
+from fourreal.datagen.warps.placement import plan_warp
+from fourreal.datagen.warps.synthesis import synthesize
 from fourreal.platform.config import command
 from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, run_data_job
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid, GridMeta
 from fourreal.platform.storage import Storage
 
+Range = tuple[float, float]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(GridJobConfig):
-    """Turn ordinary videos into pseudo-4D grids: every view is the same clip under its own 2D transform."""
+    """Turn ordinary videos into pseudo-4D grids: every view is the same clip under its own 2D transforms."""
 
     videos: str
     """Folder or s3:// prefix (searched to any depth for videos and WebDataset .tar), one file, or a list (.txt)."""
@@ -50,10 +56,16 @@ class Config(GridJobConfig):
     """A clip that takes longer to read goes to quarantine."""
     items_per_shard: int = 8
     """Grids in a shard; clips of one file share one where they fit, so that it is decoded once."""
-    family: Literal["affine", "homography", "mixed"] = "mixed"
-    """Kind of the path over views; mixed draws one of the others for each grid."""
-    magnitude: float = 1.0
-    """Scales the path: at 1 the last view is up to 15 percent moved, 15 degrees orbited or 20 percent zoomed."""
+    family: Literal["affine", "homography", "parallax", "mixed"] = "mixed"
+    """affine; homography: a virtual camera before a plane; parallax: before two or three layers, which needs a mask
+    (NAME.mask.mp4) or depth (NAME.depth.npy) beside the video; mixed draws one of those possible for each grid."""
+    magnitude: Range = (0.3, 1.2)
+    """Scales the path, drawn for each grid: at 1 the last view is up to 15 percent moved, 15 degrees orbited or 20
+    percent zoomed."""
+    depth_ratio: Range = (1.2, 1.8)
+    """Where a mask does not say: how many times as far as the foreground the background is, drawn for each grid."""
+    augment: tuple[Augmentation, ...] = ()
+    """Each of these is done to about half of the grids. Training reverses views by itself."""
     filters: ClipFilters = field(default_factory=ClipFilters)
     """What is refused."""
     still_scenes: StillScenesPolicy = "keep"
@@ -70,8 +82,11 @@ class Config(GridJobConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 <= self.magnitude <= 2.0:
-            raise UserError(f"--magnitude must be between 0 and 2, not {self.magnitude}")
+        for name, least, most in (("magnitude", 0.0, LARGEST_MAGNITUDE), ("depth_ratio", 1.1, LARGEST_DEPTH_RATIO)):
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                flag = f"--{name.replace('_', '-')}"
+                raise UserError(f"{flag} takes two numbers, {least:g} <= LOW <= HIGH <= {most:g}, not {low} {high}")
         if self.fps is not None and not 0.0 < self.fps <= 1000.0:
             raise UserError(f"--fps must be between 0 and 1000, not {self.fps}")
         if self.still_scenes == "only" and self.views > self.times:
@@ -110,16 +125,36 @@ class Synthesizer:
         rng = item_rng(c.seed, item.key)
         if self.judge.is_still and c.views <= c.times:
             return self._freeze_time(item, clip, rng)
-        family = str(rng.choice(sorted(FAMILIES))) if c.family == "mixed" else c.family
-        path = FAMILIES[family](c.views, rng, c.magnitude)
+        source = VideoSource.from_spec(item.spec)
+        family = self._draw_family(source, rng)
+        layers = layers_of(source, clip, float(rng.uniform(*c.depth_ratio))) if family == "parallax" else None
+        magnitude, aspect = float(rng.uniform(*c.magnitude)), c.width / c.height
+        if layers is not None:
+            path = parallax_path(c.views, aspect, rng, magnitude, layers.inverse_depths)
+        else:
+            path = PLANAR_FAMILIES[family](c.views, aspect, rng, magnitude)
         try:
             warp = plan_warp(path, clip.size, c.height, c.width, rng)
         except ValueError as error:
             raise ItemFailure("warp", "too_small", str(error)) from None
-        frames = synthesize(clip.images(*warp.shrunk_size), warp, c.height, c.width)
-        meta = self._meta(item, clip, {"family": family})
-        homographies = np.repeat(warp.homographies[:, None], c.times, axis=1)
-        return Grid(frames=frames, meta=meta, homographies=homographies)
+        soft = layers.softened(warp.shrunk_size) if layers is not None else None
+        views = synthesize(clip.images(*warp.shrunk_size), warp, c.height, c.width, soft)
+        views, applied = augment(views, c.augment, rng)
+        provenance: dict[str, Any] = {"family": family, "magnitude": round(magnitude, 6), "augmented": applied}
+        if layers is not None:
+            provenance["layers"] = [
+                {"inverse_depth": round(nearness, 6), "homographies": of_layer.tolist()}
+                for nearness, of_layer in zip(layers.inverse_depths, views.homographies, strict=True)
+            ]
+        homographies = np.repeat(views.homographies[0, :, None], c.times, axis=1)
+        meta = self._meta(item, clip, provenance)
+        return Grid(frames=views.frames, meta=meta, mask=views.mask, homographies=homographies)
+
+    def _draw_family(self, source: VideoSource, rng: np.random.Generator) -> str:
+        family = self.config.family
+        if family != "mixed":
+            return family
+        return str(rng.choice([*sorted(PLANAR_FAMILIES), *(["parallax"] if has_layers(source) else [])]))
 
     def _freeze_time(self, item: Item, clip: Clip, rng: np.random.Generator) -> Grid:
         c = self.config
@@ -138,7 +173,7 @@ class Synthesizer:
             caption=str(item.spec["caption"]),
             fps=clip.fps,
             seed=c.seed,
-            settings={name: getattr(c, name) for name in ("stride", "fps", "magnitude")},
+            settings={name: getattr(c, name) for name in ("stride", "fps")},
             motion={name: round(value, 6) for name, value in self.judge.statistics.items()},
             provenance={"job": "synthesize", "start_s": round(clip.times_s[0], 6), **provenance},
         )

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
-from fourreal.datagen.videos.bars import bright_box
+from fourreal.datagen.videos.bars import Box, bright_box
 from fourreal.datagen.videos.crop import crop
 from fourreal.datagen.videos.hdr import HLG, PQ, tone_map
 
 Images = npt.NDArray[np.uint8]
+Picture = npt.NDArray[Any]
 
 _UNSPECIFIED = 2
 _HD_LINES = 720
@@ -40,7 +41,9 @@ class Clip:
         self.times_s, self.fps = tuple(times_s), fps
         self._reformatter = VideoReformatter()
         brightest = np.max([self._reformat(frame, frame.width, frame.height, "gray") for frame in frames], axis=0)
-        self._frames = crop(frames, bright_box(brightest))
+        box = bright_box(brightest)
+        self._frames = crop(frames, box)
+        self._inside = _Inside(frames[0], self._frames[0], box)
         self._shown = _Shown(self._frames[0], _display_matrix(frames[0]), pixel_aspect)
 
     @property
@@ -55,6 +58,10 @@ class Clip:
         """
         width, height = width or self.size[0], height or self.size[1]
         return np.stack([self._image(frame, width, height) for frame in self._frames])
+
+    def crop(self, picture: Picture) -> Picture:
+        """The part inside the bars of another picture `[H, W, ...]` of the whole frame, upright and of any size."""
+        return self._shown.turn(self._inside.crop(self._shown.turn_back(picture)))
 
     def _image(self, frame: av.VideoFrame, width: int, height: int) -> Images:
         if self._shown.is_transposed:
@@ -94,12 +101,37 @@ class _Shown:
         self.flip_x = (c if self.is_transposed else a) < 0
         self.flip_y = (b if self.is_transposed else d) < 0
 
-    def turn(self, picture: Images) -> Images:
+    def turn(self, picture: Picture) -> Picture:
         """The picture `[H, W, ...]` that the codec gave, as shown."""
         if self.is_transposed:
             picture = picture.swapaxes(0, 1)
+        return self._flip(picture)
+
+    def turn_back(self, picture: Picture) -> Picture:
+        """The picture `[H, W, ...]` that is shown, as a codec would have it."""
+        picture = self._flip(picture)
+        return picture.swapaxes(0, 1) if self.is_transposed else picture
+
+    def _flip(self, picture: Picture) -> Picture:
         picture = picture[:, ::-1] if self.flip_x else picture
         return picture[::-1] if self.flip_y else picture
+
+
+class _Inside:
+    """The part inside the bars, as shares of a coded frame."""
+
+    def __init__(self, whole: av.VideoFrame, inside: av.VideoFrame, box: Box) -> None:
+        left, top = (edge + edge % 2 for edge in box[:2])  # as `crop` does
+        self.columns = left / whole.width, (left + inside.width) / whole.width
+        self.rows = top / whole.height, (top + inside.height) / whole.height
+
+    def crop(self, picture: Picture) -> Picture:
+        """That part of any picture `[H, W, ...]` of the frame."""
+        rows, columns = (
+            slice(*(min(length, round(length * share)) for share in shares))
+            for length, shares in zip(picture.shape[:2], (self.rows, self.columns), strict=True)
+        )
+        return picture[rows, columns]
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:

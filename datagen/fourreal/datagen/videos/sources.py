@@ -16,6 +16,8 @@ from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 
 SUFFIXES = frozenset([".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"])
+MASK_ENDING = ".mask"
+"""A video whose stem ends so is the mask of another; see `side_files`."""
 _MOST_CAPTION_BYTES = 1 << 16
 _REMOTE_BUFFER_BYTES = 1 << 20
 """Object stores answer requests, not reads: so much is asked for at a time."""
@@ -188,8 +190,12 @@ def _expand(storage: Storage, names: Iterable[str]) -> Iterator[VideoSource]:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix == ".tar":
             yield from _members(storage, name)
-        elif suffix in SUFFIXES or beside is None:
+        elif beside is None or (suffix in SUFFIXES and not _is_mask(name)):
             yield VideoSource(storage.uri, name, caption=_caption_beside(storage, name, beside))
+
+
+def _is_mask(name: str) -> bool:
+    return PurePosixPath(name).stem.lower().endswith(MASK_ENDING)
 
 
 def _caption_beside(storage: Storage, name: str, beside: set[str] | None) -> str:
@@ -230,7 +236,7 @@ def _members(storage: Storage, name: str) -> Iterator[VideoSource]:
                 key = str(path.parent / path.name.partition(".")[0])
                 if not entry.isreg():
                     continue
-                if path.suffix.lower() in SUFFIXES:
+                if path.suffix.lower() in SUFFIXES and not _is_mask(path.name):
                     videos.append((key, entry))
                 elif path.suffix.lower() in (".txt", ".json") and not captions.get(key):
                     side = tar.extractfile(entry)
