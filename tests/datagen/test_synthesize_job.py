@@ -102,11 +102,16 @@ def test_real_videos_become_grids(shared_data: Path) -> None:
 
 
 def _with_mask(folder: Path) -> Config:
-    """A video with a mask over its moving block."""
-    _write_video(folder / "masked.mp4")
-    mask = np.zeros((40, 80, 128, 3), np.uint8)
+    """A video of a textured red block that moves, and its mask."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stack = np.repeat(texture(0, 80, 128)[None].astype(np.uint8), 40, axis=0)
+    mask = np.zeros_like(stack)
+    block = texture(7, 40, 40).astype(np.uint8)
+    block[..., 0], block[..., 2] = 230, 20
     for t in range(40):
-        mask[t, 10:30, 2 * t : 2 * t + 20] = 255
+        stack[t, 20:60, 2 * t : 2 * t + 40] = block
+        mask[t, 20:60, 2 * t : 2 * t + 40] = 255
+    video.write_video(folder / "masked.mp4", stack, fps=10)
     video.write_video(folder / "masked.mask.mp4", mask, fps=10)
     return Config(videos=str(folder), out="unused", views=4, times=4, height=32, width=48, family="parallax")
 
