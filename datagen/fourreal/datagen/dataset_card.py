@@ -25,8 +25,13 @@ ATTRIBUTION = "attribution.csv"
 _COLUMNS = ("key", "licence", "title", "author", "url", "source", "sha256")
 
 
-def write_card(out: Storage, summary: JobSummary, packages: Sequence[str]) -> None:
-    """Write the card of the data set in `out`; `packages` are those whose versions decide what was made."""
+def write_card(
+    out: Storage, summary: JobSummary, packages: Sequence[str], *, source: str = "asset", unknown: str = ""
+) -> None:
+    """Write the card of the data set in `out`; `packages` are those whose versions decide what was made.
+
+    `source` is what grids are made from, `unknown` what to say where the licence of some is not known.
+    """
     plan = read_plan(out)
     assert plan is not None, "a job that ran has a plan"
     rows = list(_rows(out, plan))
@@ -35,7 +40,7 @@ def write_card(out: Storage, summary: JobSummary, packages: Sequence[str]) -> No
     writer.writeheader()
     writer.writerows(rows)
     out.write(ATTRIBUTION, table.getvalue().encode())
-    out.write(CARD, _card(plan, summary, rows, packages).encode())
+    out.write(CARD, _card(plan, summary, rows, packages, source, unknown).encode())
 
 
 def _rows(out: Storage, plan: Plan) -> Iterator[dict[str, str]]:
@@ -50,7 +55,14 @@ def _rows(out: Storage, plan: Plan) -> Iterator[dict[str, str]]:
                     yield {column: str(row.get(column) or "") for column in _COLUMNS}
 
 
-def _card(plan: Plan, summary: JobSummary, rows: Sequence[Mapping[str, str]], packages: Sequence[str]) -> str:
+def _card(
+    plan: Plan,
+    summary: JobSummary,
+    rows: Sequence[Mapping[str, str]],
+    packages: Sequence[str],
+    source: str,
+    unknown: str,
+) -> str:
     licences = Counter(row["licence"] or "unknown" for row in rows)
     shards = f"{summary.shards} of {plan.shard_count}"
     parts = [
@@ -58,10 +70,11 @@ def _card(plan: Plan, summary: JobSummary, rows: Sequence[Mapping[str, str]], pa
         f"{summary.grids} view-time grids of {plan.item_count} planned, in {shards} shards (WebDataset; "
         f"`fourreal inspect` describes them). Plan `{plan.fingerprint}`.",
         "## Licences",
-        _markdown(("licence", "assets in grids"), licences.most_common()),
-        f"Each grid keeps the licence of the asset that it shows: it names it, with title, author and address, and "
+        _markdown(("licence", f"{source}s in grids"), licences.most_common()),
+        f"Each grid keeps the licence of the {source} that it shows: it names it, with title, author and address, and "
         f"so does [{ATTRIBUTION}]({ATTRIBUTION}). Whoever passes grids on passes this on too; where a licence "
         "forbids commercial use or asks for the same licence, that holds for its grids.",
+        *([unknown] if unknown and licences["unknown"] else []),
         "## Set aside",
         _markdown(("reason", "items"), sorted(summary.quarantined.items()))
         if summary.quarantined

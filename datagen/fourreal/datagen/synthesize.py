@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fourreal.datagen.clip_layers import has_layers, layers_of
+from fourreal.datagen.dataset_card import write_card
 from fourreal.datagen.grid_job import GridJobConfig, run_or_estimate
 from fourreal.datagen.seeds import item_rng
 from fourreal.datagen.selection.duplicates import MOST_BITS, mark_duplicates
@@ -36,6 +37,12 @@ from fourreal.platform.grid import Grid, GridMeta
 from fourreal.platform.storage import Storage
 
 Range = tuple[float, float]
+_PACKAGES = ("fourreal", "av", "opencv-python-headless", "scenedetect", "numpy")
+"""Named with their versions on the dataset card."""
+_UNKNOWN = (
+    "Of videos marked *unknown*, nothing says who may use them, and being found somewhere is no licence: ask before "
+    "grids of them are passed on. A file NAME.json beside NAME.mp4 may state `licence`, `title`, `author` and `url`."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +178,17 @@ class Synthesizer:
             source_uri=item.source,
             source_sha256=str(item.spec["sha256"]),
             caption=str(item.spec["caption"]),
+            licence=str(item.spec["licence"]),
             fps=clip.fps,
             seed=c.seed,
             settings={name: getattr(c, name) for name in ("stride", "fps")},
             motion={name: round(value, 6) for name, value in self.judge.statistics.items()},
-            provenance={"job": "synthesize", "start_s": round(clip.times_s[0], 6), **provenance},
+            provenance={
+                "job": "synthesize",
+                "start_s": round(clip.times_s[0], 6),
+                "attribution": item.spec["attribution"],
+                **provenance,
+            },
         )
 
     def close(self) -> None:
@@ -200,7 +213,9 @@ def data_job(config: Config) -> DataJob:
 def run(config: Config) -> JobSummary:
     """Run the job, or go on with it."""
     summary = run_data_job(data_job(config))
-    write_statistics_page(Storage(config.out), "synthesize", summary)
+    out = Storage(config.out)
+    write_card(out, summary, _PACKAGES, source="video", unknown=_UNKNOWN)
+    write_statistics_page(out, "synthesize", summary)
     return summary
 
 

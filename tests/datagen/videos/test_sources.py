@@ -126,5 +126,5 @@ def test_where_there_is_no_video_it_says_what_to_give(tmp_path: Path, name: str)
 
 
 def test_the_spec_of_a_source_survives_json() -> None:
-    source = VideoSource("folder", "a.tar", 512, 7, "b.mp4", "words")
+    source = VideoSource("folder", "a.tar", 512, 7, "b.mp4", "words", "CC0-1.0", {"author": "Ann"})
     assert VideoSource.from_spec(json.loads(json.dumps(source.spec()))) == source

@@ -40,7 +40,8 @@ def list_windows(videos: str, timing: Timing, most_per_video: int, search_s: flo
     """Items of all that `--videos` names, in a fixed order: windows of files, each to become one clip.
 
     A file is divided into parts of equal length, at most `most_per_video` and none shorter than a clip; a window is
-    the first `search_s` of a part. Identical files count once. What cannot be read is one item, so that it ends in quarantine with its reason.
+    the first `search_s` of a part. Identical files count once. What cannot be read is one item, so that it ends in
+    quarantine with its reason.
     Raises UserError when there is no video.
     """
     seen: set[str] = set()

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from fourreal.datagen.videos import description
+from fourreal.datagen.videos.description import Description, parse_description
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 
 SUFFIXES = frozenset([".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"])
 MASK_ENDING = ".mask"
 """A video whose stem ends so is the mask of another; see `side_files`."""
-_MOST_CAPTION_BYTES = 1 << 16
 _REMOTE_BUFFER_BYTES = 1 << 20
 """Object stores answer requests, not reads: so much is asked for at a time."""
 
@@ -40,6 +40,9 @@ class VideoSource:
     member: str = ""
     """Name of the member of the tar."""
     caption: str = ""
+    licence: str = ""
+    attribution: Mapping[str, str] = field(default_factory=dict)
+    """Title, author and url, where a file beside the video says them."""
 
     @property
     def address(self) -> str:
@@ -55,12 +58,12 @@ class VideoSource:
 
     def spec(self) -> dict[str, Any]:
         """As JSON, for the plan."""
-        return {name: getattr(self, name) for name in ("folder", "name", "offset", "size_bytes", "member", "caption")}
+        return asdict(self)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> VideoSource:
         """The source whose `spec()` this is."""
-        return cls(**{name: spec[name] for name in ("folder", "name", "offset", "size_bytes", "member", "caption")})
+        return cls(**{field.name: spec[field.name] for field in fields(cls)})
 
     def open(self) -> BinaryIO:
         """Open it for reading. Raises NotAFileError, OSError."""
@@ -183,7 +186,7 @@ def _names(storage: Storage) -> list[str]:
 
 
 def _expand(storage: Storage, names: Iterable[str]) -> Iterator[VideoSource]:
-    """Videos and members of tars among `names`, with the captions that lie beside them."""
+    """Videos and members of tars among `names`, with what the files beside them say."""
     names = list(names)
     beside = set(names) if len(names) > 1 else None
     for name in names:
@@ -191,43 +194,35 @@ def _expand(storage: Storage, names: Iterable[str]) -> Iterator[VideoSource]:
         if suffix == ".tar":
             yield from _members(storage, name)
         elif beside is None or (suffix in SUFFIXES and not _is_mask(name)):
-            yield VideoSource(storage.uri, name, caption=_caption_beside(storage, name, beside))
+            yield _described(VideoSource(storage.uri, name), _beside(storage, name, beside))
 
 
 def _is_mask(name: str) -> bool:
     return PurePosixPath(name).stem.lower().endswith(MASK_ENDING)
 
 
-def _caption_beside(storage: Storage, name: str, beside: set[str] | None) -> str:
-    """Caption of `name.txt` or `name.json`; `beside` are the files there, where they are known."""
+def _described(source: VideoSource, said: Description) -> VideoSource:
+    return replace(source, caption=said.caption, licence=said.licence, attribution=said.attribution)
+
+
+def _beside(storage: Storage, name: str, beside: set[str] | None) -> Description:
+    """What `name.txt` and `name.json` say; `beside` are the files there, where they are known."""
     stem = name.removesuffix(PurePosixPath(name).suffix)
-    for side in (f"{stem}.txt", f"{stem}.json"):
+    found = Description()
+    for side in (f"{stem}{suffix}" for suffix in description.SUFFIXES):
         if side in beside if beside is not None else storage.exists(side):
             with storage.open(side) as file:
-                return _caption(side, file.read(_MOST_CAPTION_BYTES))
-    return ""
-
-
-def _caption(name: str, data: bytes) -> str:
-    """A caption from the bytes of a side file; what cannot be read is no caption."""
-    text = data.decode(errors="replace").strip()
-    if not name.lower().endswith(".json"):
-        return text
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return ""
-    caption = document.get("caption", "") if isinstance(document, dict) else ""
-    return caption.strip() if isinstance(caption, str) else ""
+                found = found.or_else(parse_description(side, file.read(description.MOST_BYTES)))
+    return found
 
 
 def _members(storage: Storage, name: str) -> Iterator[VideoSource]:
-    """Videos in an uncompressed tar; `key.txt` and `key.json` are captions of `key.mp4`.
+    """Videos in an uncompressed tar; `key.txt` and `key.json` describe `key.mp4`.
 
     Of a damaged tar those before the damage.
     """
     videos: list[tuple[str, tarfile.TarInfo]] = []
-    captions: dict[str, str] = {}
+    sides: dict[str, Description] = {}
     file = VideoSource(storage.uri, name).open()
     try:
         with file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -238,11 +233,11 @@ def _members(storage: Storage, name: str) -> Iterator[VideoSource]:
                     continue
                 if path.suffix.lower() in SUFFIXES and not _is_mask(path.name):
                     videos.append((key, entry))
-                elif path.suffix.lower() in (".txt", ".json") and not captions.get(key):
-                    side = tar.extractfile(entry)
-                    captions[key] = _caption(path.name, side.read(_MOST_CAPTION_BYTES)) if side else ""
+                elif path.suffix.lower() in description.SUFFIXES and (file_beside := tar.extractfile(entry)):
+                    side = parse_description(path.name, file_beside.read(description.MOST_BYTES))
+                    sides[key] = sides.get(key, Description()).or_else(side)
     except (tarfile.TarError, OSError, NotAFileError):
         yield VideoSource(storage.uri, name)  # no video: its own item, so that it ends in quarantine
     for key, entry in videos:
-        caption = captions.get(key, "")
-        yield VideoSource(storage.uri, name, entry.offset_data, entry.size, entry.name, caption)
+        source = VideoSource(storage.uri, name, entry.offset_data, entry.size, entry.name)
+        yield _described(source, sides.get(key, Description()))
