@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
@@ -19,6 +21,9 @@ from fourreal.datagen.videos.hdr import HLG, PQ, tone_map
 Images = npt.NDArray[np.uint8]
 Picture = npt.NDArray[Any]
 
+_EIGHT_BIT_LUMA = frozenset(["yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p", "nv12", "gray"])
+"""Formats whose first plane is brightness, 8 bits: read where it lies."""
+_FULL_RANGE = 2
 _UNSPECIFIED = 2
 _HD_LINES = 720
 """From here on a file that does not say so is taken to be BT.709, as players do."""
@@ -40,8 +45,7 @@ class Clip:
         """`times_s` are the times of presentation, from the start of the file, `fps` the rate that was asked for."""
         self.times_s, self.fps = tuple(times_s), fps
         self._reformatter = VideoReformatter()
-        brightest = np.max([self._reformat(frame, frame.width, frame.height, "gray") for frame in frames], axis=0)
-        box = bright_box(brightest)
+        box = bright_box(self._brightest(frames))
         self._frames = crop(frames, box)
         self._inside = _Inside(frames[0], self._frames[0], box)
         self._shown = _Shown(self._frames[0], _display_matrix(frames[0]), pixel_aspect)
@@ -72,6 +76,17 @@ class Clip:
             picture = self._reformat(frame, width, height, "rgb24")
         return self._shown.turn(picture)
 
+    def _brightest(self, frames: Sequence[av.VideoFrame]) -> Images:
+        """`[H, W]`, as coded: the largest grey value of each pixel over all times."""
+        first = frames[0]
+        if first.format.name not in _EIGHT_BIT_LUMA:
+            greys = [self._reformat(frame, frame.width, frame.height, "gray") for frame in frames]
+            return np.asarray(np.max(greys, axis=0))
+        brightest = functools.reduce(cv2.max, [_luma(frame) for frame in frames])
+        if first.color_range == _FULL_RANGE or first.format.name.startswith(("yuvj", "gray")):
+            return np.asarray(brightest)
+        return np.asarray(cv2.convertScaleAbs(cv2.max(brightest, 16), alpha=255 / 219, beta=-16 * 255 / 219))
+
     def _reformat(self, frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> npt.NDArray[Any]:
         unknown = frame.colorspace == _UNSPECIFIED and min(frame.width, frame.height) >= _HD_LINES
         same = (width, height) == (frame.width, frame.height)
@@ -84,6 +99,11 @@ class Clip:
             interpolation=Interpolation.BILINEAR if same else Interpolation.AREA,
         )
         return np.asarray(converted.to_ndarray())
+
+
+def _luma(frame: av.VideoFrame) -> Images:
+    plane = frame.planes[0]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
 
 
 class _Shown:

@@ -39,7 +39,11 @@ def within(limit_s: float, work: Callable[[], ResultT]) -> ResultT:
     call.start()
     call.join(limit_s)
     if call.error is not None:
-        raise call.error
+        try:
+            raise call.error
+        finally:
+            # The error knows this frame, which knows the call: such a ring would keep a clip's frames for long.
+            del call
     if not call.result:
         raise DeadlineError(f"it took more than {limit_s:g} s")
     return call.result[0]
