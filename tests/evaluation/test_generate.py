@@ -11,7 +11,7 @@ from synthetic_grids import make_grid
 
 from fourreal.evaluation.fit import Fit
 from fourreal.evaluation.generate import Config, generate, main
-from fourreal.evaluation.given import given_mask
+from fourreal.evaluation.given import border_mask, given_mask
 from fourreal.evaluation.grid_generator import GeneratorSettings, GridGenerator, model_sha256, sample_seed
 from fourreal.platform.codec import encode
 from fourreal.platform.datajob import Item, ItemFailure
@@ -123,6 +123,58 @@ def test_conditions_that_changed_since_the_plan_are_refused(model_folder: str, t
         _generator(model_folder, conditions).process(item)
 
 
+@pytest.mark.parametrize(("border", "count"), [("border", 6), ("fixed-view", 4), ("freeze-time", 3)])
+def test_both_videos_or_one_of_them_are_given(model_folder: str, tmp_path: Path, border: str, count: int) -> None:
+    source = make_grid("a", height=HEIGHT, width=WIDTH)
+    made = _make(model_folder, _conditions(tmp_path, source), "a", given=border)
+    given = given_mask(made.meta, 3, 4)
+    assert given is not None
+    assert given.sum() == count
+    np.testing.assert_array_equal(given, border_mask(border, 3, 4))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(made.frames[given], source.frames[given])
+    assert (made.frames[~given] != source.frames[~given]).mean() > 0.5
+
+
+def test_settings_of_the_sampler_and_windows_decide_frames_and_are_recorded(model_folder: str, tmp_path: Path) -> None:
+    conditions = _conditions(tmp_path, make_grid("a", views=5, height=HEIGHT, width=WIDTH))
+    plain = _make(model_folder, conditions, "a", steps=3)
+    for changes in ({"sampler": "heun"}, {"sampler": "unipc"}, {"shift": 3.0}, {"guidance": 2.0}, {"window_views": 3}):
+        made = _make(model_folder, conditions, "a", steps=3, **changes)
+        assert (made.frames != plain.frames).any(), changes
+        assert all(made.meta.settings[name] == value for name, value in changes.items())
+    options = {"window_views": 3, "window_times": 3, "overlap_views": 2, "overlap_times": 2, "check_overlaps": True}
+    provenance = _make(model_folder, conditions, "a", sampler="unipc", **options).meta.provenance
+    assert (provenance["sampler"], provenance["shift"], provenance["guidance"]["frames"]) == ("unipc", 1.0, 1.0)
+    windows = provenance["windows"]
+    assert [(window["view"], window["time"], window["made"]) for window in windows] == [
+        (0, 0, 4), (0, 1, 2), (1, 0, 2), (1, 1, 1), (2, 0, 2), (2, 1, 1)
+    ]  # fmt: skip
+    assert windows[0]["overlap_psnr_db"] is None
+    assert all(window["overlap_psnr_db"] > 0 for window in windows[1:])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--steps", "0"], "0 sampling steps"),
+        (["--shift", "-1"], "no positive number"),
+        (["--guidance", "nan"], "guidance scale of frames is nan"),
+        (["--window-views", "1"], "window of 1 views"),
+        (["--window-times", "3", "--overlap-times", "3"], "3 times that shares 3"),
+        (["--window-views", "4", "--check-overlaps"], "nothing to check"),
+    ],
+)
+def test_settings_that_make_no_sense_are_one_sentence_before_any_work(
+    flags: list[str], sentence: str, model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["--model", model_folder, "--conditions", str(tmp_path), "--out", str(out), *flags]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("size", [{"views": 1}, {"times": 1}])
 def test_a_grid_with_nothing_to_generate_is_refused(model_folder: str, tmp_path: Path, size: dict[str, int]) -> None:
     conditions = _conditions(tmp_path, make_grid("a", **size))
@@ -134,7 +186,7 @@ def test_numbers_that_are_not_finite_never_become_pixels(model_folder: str, tmp_
     conditions = _conditions(tmp_path, make_grid("a", height=HEIGHT, width=WIDTH))
     generator = _generator(model_folder, conditions)
     with torch.no_grad():
-        next(iter(generator._model.parameters())).fill_(float("nan"))
+        next(iter(generator._pipeline.model.parameters())).fill_(float("nan"))
     with pytest.raises(ItemFailure, match="not finite"):
         generator.process(_item(conditions, "a"))
 

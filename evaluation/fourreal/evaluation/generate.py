@@ -9,14 +9,17 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from fourreal.evaluation.fit import FitMode
-from fourreal.evaluation.grid_generator import Device, GeneratorSettings, make_generator, model_sha256, read_model
+from fourreal.evaluation.given import Border
+from fourreal.evaluation.grid_generator import Device, GeneratorSettings, make_generator, model_sha256, read_pipeline
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.config import as_yaml, command
 from fourreal.platform.datajob import DataJob, Item, JobSummary, run_data_job
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
+from fourreal.training.model.sampling import SamplerName
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,29 @@ class Config:
     model: str
     """Folder of an exported grid model."""
     conditions: str
-    """Folder of shards; each grid gives its two videos, nothing else of it reaches the model."""
+    """Folder of shards; each grid gives what `given` says, nothing else of it reaches the model."""
     out: str
     """Folder for the generated shards; each grid keeps its key."""
     steps: int = 4
-    """Steps of the Euler sampler."""
+    """Steps of the sampler."""
+    sampler: SamplerName = "euler"
+    """Solver; heun evaluates the model twice a step, euler and unipc once."""
+    shift: float = 1.0
+    """Above 1, more of the steps are spent at high noise: s' = k s / (1 + (k - 1) s)."""
+    guidance: float = 1.0
+    """Scale of the guidance by the given frames; 1 is none, any other costs a second evaluation a step."""
+    given: Border = "border"
+    """What is given: both videos along the grid's border, or one of them."""
+    window_views: int | None = None
+    """Views that are made together; more than these are made window by window (default: all at once)."""
+    window_times: int | None = None
+    """Times that are made together, likewise."""
+    overlap_views: int = 1
+    """Views that a window shares with the one before it."""
+    overlap_times: int = 1
+    """Times that a window shares with the one before it."""
+    check_overlaps: bool = False
+    """Make overlaps a second time and record their PSNR against the kept frames; costs as much again."""
     seed: int = 0
     """Seed of the noise; each grid draws from its own, made of this and its key."""
     fit: FitMode = "crop"
@@ -51,13 +72,11 @@ def run(config: Config) -> int:
 
 def generate(config: Config) -> JobSummary:
     """Like `run`, with the summary."""
-    if config.steps < 1:
-        raise UserError(f"--steps must be at least 1, not {config.steps}")
     if config.limit is not None and config.limit < 1:
         raise UserError(f"--limit must be at least 1, not {config.limit}")
     sha256 = model_sha256(config.model)
-    read_model(config.model)  # a model that cannot be read must stop the job here, not fill the quarantine
-    settings = dataclasses.asdict(GeneratorSettings(sha256, config.steps, config.seed, config.fit, config.device))
+    settings = _settings(config, sha256)
+    read_pipeline(config.model)  # a model that cannot be read must stop the job here, not fill the quarantine
     return run_data_job(
         DataJob(
             name="generate",
@@ -72,6 +91,17 @@ def generate(config: Config) -> JobSummary:
             config_yaml=as_yaml(config),
         )
     )
+
+
+def _settings(config: Config, sha256: str) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(GeneratorSettings)}
+    chosen = {name: value for name, value in vars(config).items() if name in names}
+    settings = GeneratorSettings(model_sha256=sha256, **chosen)
+    try:
+        _ = settings.sampling, settings.windows
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return dataclasses.asdict(settings)
 
 
 def _items(config: Config) -> Iterator[Item]:

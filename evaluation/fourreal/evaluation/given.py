@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,24 @@ from fourreal.platform.grid import GridMeta
 GIVEN = "given"
 """The field of a grid's provenance."""
 
+Border = Literal["border", "fixed-view", "freeze-time"]
+"""What generate can give: x[0, :] and x[:, 0], or one of them."""
+
 BORDER = "fixed-view+freeze-time"
-"""The name for x[0, :] and x[:, 0]."""
+"""The record of both; one of them alone is recorded under its own name."""
+
+
+def border_mask(border: Border, views: int, times: int) -> npt.NDArray[np.bool_]:
+    """Bool `[V, T]`, True where the frame is given."""
+    mask = np.zeros((views, times), bool)
+    mask[0, :] = border != "freeze-time"
+    mask[:, 0] |= border != "fixed-view"
+    return mask
+
+
+def border_record(border: Border) -> str:
+    """What stands under `GIVEN` in the provenance."""
+    return BORDER if border == "border" else border
 
 
 def given_mask(meta: GridMeta, views: int, times: int) -> npt.NDArray[np.bool_] | None:
@@ -26,10 +42,10 @@ def given_mask(meta: GridMeta, views: int, times: int) -> npt.NDArray[np.bool_] 
     record = meta.provenance.get(GIVEN)
     if record is None:
         return None
+    borders = {border_record(border): border for border in get_args(Border)}
+    if isinstance(record, str) and record in borders:
+        return border_mask(borders[record], views, times)
     mask = np.zeros((views, times), bool)
-    if record == BORDER:
-        mask[0, :] = mask[:, 0] = True
-        return mask
     if isinstance(record, str) or not isinstance(record, Iterable):
         raise _senseless(meta, record)
     for pair in record:
@@ -57,6 +73,6 @@ def _is_pair(pair: Any, views: int, times: int) -> bool:
 
 def _senseless(meta: GridMeta, record: object) -> UserError:
     return UserError(
-        f"the provenance of grid {meta.key!r} says given = {str(record)[:80]}: it must be {BORDER!r} or [view, time] "
-        "pairs inside the grid; make it again with `fourreal generate`"
+        f"the provenance of grid {meta.key!r} says given = {str(record)[:80]}: it must be {BORDER!r}, the name of one "
+        "of the two, or [view, time] pairs inside the grid; make it again with `fourreal generate`"
     )

@@ -10,38 +10,74 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from fourreal.evaluation.fit import Fit, FitMode
-from fourreal.evaluation.given import BORDER, GIVEN
+from fourreal.evaluation.given import GIVEN, Border, border_mask, border_record
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.datajob import Item, ItemFailure
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid
 from fourreal.platform.storage import Storage
-from fourreal.training.model import GridModel, PixelBackbone, PixelConfig, border_given, generate_grids, load
+from fourreal.training.model import (
+    Conditions,
+    Generated,
+    Guidance,
+    Pipeline,
+    PixelBackbone,
+    PixelConfig,
+    Sampling,
+    Windows,
+    load,
+)
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
+from fourreal.training.model.sampling import SamplerName
 
-SAMPLER = "euler"
 Device = Literal["cpu", "cuda"]
+
+_WHOLE_AXIS = 1_000_000  # more than a grid has: windows that are cut along the other axis alone
 
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """What decides the pixels besides the conditions."""
+    """What decides the pixels besides the conditions. Plain, so that it travels and is recorded."""
 
     model_sha256: str
     steps: int
     seed: int
     fit: FitMode
     device: Device
-    sampler: str = SAMPLER
+    sampler: SamplerName = "euler"
+    shift: float = 1.0
+    guidance: float = 1.0
+    given: Border = "border"
+    window_views: int | None = None
+    window_times: int | None = None
+    overlap_views: int = 1
+    overlap_times: int = 1
+    check_overlaps: bool = False
+
+    @property
+    def sampling(self) -> Sampling:
+        """How samples are drawn. ValueError for settings that make no sense."""
+        return Sampling(self.steps, self.sampler, self.shift, Guidance(frames=self.guidance))
+
+    @property
+    def windows(self) -> Windows | None:
+        """The windows that larger grids are made in; None: at once. ValueError when they do not fit each other."""
+        if self.window_views is None and self.window_times is None:
+            return None
+        return Windows(
+            views=_WHOLE_AXIS if self.window_views is None else self.window_views,
+            times=_WHOLE_AXIS if self.window_times is None else self.window_times,
+            view_overlap=self.overlap_views,
+            time_overlap=self.overlap_times,
+            check=self.check_overlaps,
+        )
 
 
-def read_model(uri: str) -> GridModel:
-    """The grid model of a folder, local or `s3://`. UserError, in one sentence, when it holds none."""
+def read_pipeline(uri: str) -> Pipeline:
+    """The pipeline of the grid model of a folder, local or `s3://`. UserError, in one sentence, when it holds none."""
     storage = Storage(uri)
     if storage.is_local:
         return _load(Path(storage.root), uri)
@@ -84,23 +120,22 @@ class GridGenerator:
     def process(self, item: Item) -> Grid:
         """The grid of `item`. Raises ItemFailure when its conditions cannot be used."""
         source = self._source(item)
-        config = self._model.config
+        config = self._pipeline.model.config
         assert isinstance(config, PixelConfig)  # `_load` refuses others
         fit = Fit.between((source.height, source.width), (config.height, config.width), self.settings.fit)
         conditions = fit.grid(source)
         seed = sample_seed(self.settings.seed, item.key)
-        frames = self._generate(conditions.frames, seed)
+        made = self._generate(conditions, seed)
         meta = dataclasses.replace(
             source.meta,
             seed=seed,
             settings=dataclasses.asdict(self.settings),
             motion={},  # measured on the source; of what was generated nothing is known yet
             provenance={
-                GIVEN: BORDER,
+                GIVEN: border_record(self.settings.given),
                 "job": "generate",
                 "model_sha256": self.settings.model_sha256,
-                "steps": self.settings.steps,
-                "sampler": self.settings.sampler,
+                **made.record,
                 "seed": self.settings.seed,
                 "fit": dataclasses.asdict(fit),
                 "source_grid": {
@@ -110,7 +145,7 @@ class GridGenerator:
                 },
             },
         )
-        return dataclasses.replace(conditions, frames=frames, meta=meta)
+        return dataclasses.replace(conditions, frames=made.frames, meta=meta)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -120,13 +155,15 @@ class GridGenerator:
         return Shelf(self.conditions)
 
     @cached_property
-    def _model(self) -> GridModel:
+    def _pipeline(self) -> Pipeline:
         device = torch.device(self.settings.device)
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ItemFailure("load", "no_cuda", "this worker sees no CUDA device: use --device cpu")
         if model_sha256(self.model_uri) != self.settings.model_sha256:
             raise ItemFailure("load", "model_changed", f"{self.model_uri} changed since the plan: use another --out")
-        return read_model(self.model_uri).to(device)
+        pipeline = read_pipeline(self.model_uri)
+        pipeline.to(device)
+        return pipeline
 
     def _source(self, item: Item) -> Grid:
         try:
@@ -137,27 +174,23 @@ class GridGenerator:
             source = encoded.decode()
         except UserError as error:
             raise ItemFailure("read", "damaged", str(error)) from None
-        if min(source.views, source.times) < 2:
+        if border_mask(self.settings.given, source.views, source.times).all():
             message = f"a grid of {source.views} views and {source.times} times leaves nothing to generate"
             raise ItemFailure("read", "nothing_to_generate", message)
         return source
 
-    def _generate(self, frames: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint8]:
-        """Frames uint8 `[V, T, H, W, 3]` with all but the given ones made anew."""
-        given = border_given(*frames.shape[:2])
-        keep = given.numpy()
-        # What is not given stays out of the model's reach.
-        known = np.where(keep[..., None, None, None], frames, 0)
-        clean = torch.from_numpy(known).to(self.settings.device).permute(0, 1, 4, 2, 3)[None] / 127.5 - 1
-        made = generate_grids(self._model, clean, given[None].to(clean.device), self.settings.steps, [seed])
-        if not torch.isfinite(made).all():
-            raise ItemFailure("generate", "not_finite", "the model made numbers that are not finite: train it further")
-        pixels = ((made[0] + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2).cpu().numpy()
-        pixels[keep] = frames[keep]
-        return np.ascontiguousarray(pixels)
+    def _generate(self, grid: Grid, seed: int) -> Generated:
+        """The grid with all but the given frames made anew."""
+        given = border_mask(self.settings.given, grid.views, grid.times)
+        try:
+            return self._pipeline.fill(
+                Conditions(grid.frames, given), self.settings.sampling, seed=seed, windows=self.settings.windows
+            )
+        except FloatingPointError as error:
+            raise ItemFailure("generate", "not_finite", str(error)) from None
 
 
-def _load(folder: Path, uri: str) -> GridModel:
+def _load(folder: Path, uri: str) -> Pipeline:
     try:
         model = load(folder, "grid")
     except (ValueError, KeyError, TypeError) as error:
@@ -167,7 +200,7 @@ def _load(folder: Path, uri: str) -> GridModel:
             f"{uri} holds a model of latents ({model.backbone.name}), fourreal generate runs models of pixels: "
             f"name a grid model that fourreal train made"
         )
-    return model
+    return Pipeline(model)
 
 
 def make_generator(model_uri: str, conditions_uri: str, settings: dict[str, Any]) -> GridGenerator:

@@ -35,7 +35,7 @@ def test_loading_gives_the_saved_model(tmp_path: Path, name: str, architecture: 
     assert loaded.config == model.config
     assert getattr(loaded, "architecture", None) == architecture
     assert read_description(tmp_path)["training"] == {"steps": 7}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     noisy, time, given = grid_input(2, 3, name)
     if isinstance(model, GridModel) and isinstance(loaded, GridModel):
         inputs = (noisy, time, given, captions(name))

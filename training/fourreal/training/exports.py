@@ -11,6 +11,7 @@ from typing import Any
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 from fourreal.training.model import Backbone, GridModel, load, read_description, save_pretrained
+from fourreal.training.model.card import CARD_FILE
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE, Kind
 
 
@@ -18,7 +19,7 @@ def export(model: Backbone | GridModel, storage: Storage, training: dict[str, An
     """Write the model; each of its files appears whole or not at all."""
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(model, folder, training)
-        for name in (WEIGHTS_FILE, CONFIG_FILE):
+        for name in (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE):
             storage.write(name, (Path(folder) / name).read_bytes())
 
 

@@ -7,9 +7,12 @@ from fourreal.training.model.backbones.pixel import PixelBackbone
 from fourreal.training.model.backbones.pixel_config import PixelConfig
 from fourreal.training.model.grid_model import GridModel
 from fourreal.training.model.lora import merge_lora
+from fourreal.training.model.pipeline import Generated, Pipeline
 from fourreal.training.model.policies import TrainPolicy, check_policy
 from fourreal.training.model.pretrained import load, read_description, save_pretrained
-from fourreal.training.model.sampling import border_given, generate_grids, sample_euler
+from fourreal.training.model.sampling import Guidance, Sampling, border_given, generate_grids
+from fourreal.training.model.videos import Conditions, conditions_of
+from fourreal.training.model.windows import Windows
 
 __all__ = [
     "FIXED_VIEW",
@@ -17,19 +20,25 @@ __all__ = [
     "Architecture",
     "Backbone",
     "BackboneConfig",
+    "Conditions",
+    "Generated",
     "GridModel",
+    "Guidance",
+    "Pipeline",
     "PixelBackbone",
     "PixelConfig",
+    "Sampling",
     "Text",
     "TrainPolicy",
+    "Windows",
     "backbone_class",
     "border_given",
     "check_policy",
+    "conditions_of",
     "generate_grids",
     "load",
     "make_backbone",
     "merge_lora",
     "read_description",
-    "sample_euler",
     "save_pretrained",
 ]

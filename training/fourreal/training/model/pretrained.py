@@ -1,4 +1,4 @@
-"""Models on disk: `model.safetensors` and `config.json` in one folder. Never a pickle."""
+"""Models on disk: `model.safetensors`, `config.json` and a model card in one folder. Never a pickle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from fourreal.training.model.backbones import make_backbone
 from fourreal.training.model.backbones.base import Backbone, align
+from fourreal.training.model.card import CARD_FILE, model_card
 from fourreal.training.model.grid_model import GridModel
 from fourreal.training.model.lora import LoraLinear
 
@@ -40,6 +41,8 @@ def save_pretrained(model: Backbone | GridModel, folder: str | Path, training: d
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(description, indent=2) + "\n")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    (folder / CARD_FILE).write_text(model_card(description, parameters))
     return folder
 
 
