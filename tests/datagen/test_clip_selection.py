@@ -18,6 +18,7 @@ from fourreal.datagen.selection.judge import ClipJudge
 from fourreal.datagen.selection.look import blur
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.overlay import text_share
+from fourreal.datagen.selection.still_scenes import StillScenes
 from fourreal.datagen.selection.tracks import small_grey
 from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.video import read_frames
@@ -28,7 +29,7 @@ WALKER = Thing((90, 70), 28, velocity=(2.0, 1.0))
 
 def reason_of(clip: Clip, **settings: float) -> str:
     try:
-        ClipJudge(ClipFilters(**settings), 96, 160).judge(clip)
+        ClipJudge(ClipFilters(**settings), 96, 160, still=StillScenes()).judge(clip)
     except ItemFailure as failure:
         return f"without a flag: {failure.message}" if "--filters." not in failure.message else failure.reason
     return "kept"
