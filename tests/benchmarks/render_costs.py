@@ -20,7 +20,7 @@ import psutil
 from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings
-from fourreal.datagen.blender.scene import Scene
+from fourreal.datagen.blender.scene import Actor, Scene
 from fourreal.datagen.blender.timing import sample_times
 from fourreal.datagen.blender.worker import BlenderWorker, Limits
 from fourreal.datagen.filters import Filters
@@ -111,8 +111,7 @@ def scene_of(worker: BlenderWorker, asset: Path, size: int, views: int, samples:
     times_s = sample_times(loaded.clips[0], 1, 0.125, rng)
     measurement = worker.measure(str(asset), loaded.clip, times_s)
     return build_scene(
-        str(asset),
-        loaded.clip,
+        [Actor(str(asset), loaded.clip)],
         times_s,
         measurement,
         views=views,

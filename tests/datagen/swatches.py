@@ -10,7 +10,7 @@ import numpy as np
 from tests.datagen.glb import Glb
 
 from fourreal.datagen.blender.pixels import RenderedPixels
-from fourreal.datagen.blender.scene import Camera, Lights, Normalisation, Scene
+from fourreal.datagen.blender.scene import Actor, Camera, Lights, Scene
 from fourreal.platform.cameras import intrinsics, orbit
 
 SIZE = 160
@@ -77,8 +77,8 @@ class Swatches:
         """The whole sheet as seen from the front."""
         lens = intrinsics(SIZE, SIZE, vertical_fov=float(2 * np.arctan(0.5 * _ACROSS * _PITCH / _DISTANCE_M)))
         pose = orbit(np.array([-np.pi / 2]), np.zeros(1), np.array([_DISTANCE_M]))[0]
-        cameras, place = (Camera.from_matrices(lens, pose),), Normalisation((0.0, 0.0, 0.0), 1.0)
-        return Scene(str(path), "still", (0.0,), cameras, lights, place, SIZE, SIZE, samples, 0)
+        cameras = (Camera.from_matrices(lens, pose),)
+        return Scene((Actor(str(path), "still"),), (0.0,), cameras, lights, SIZE, SIZE, samples, 0)
 
     def colour(self, pixels: RenderedPixels, name: str, x: float = 0.0, y: float = 0.0, half: float = 0.8) -> Any:
         """Mean linear RGBA of a square around (x, y) of a swatch, both from -1 to 1, y up; `half` is half its side."""

@@ -14,10 +14,10 @@ from tests.datagen.glb import Glb, moving_cube
 
 from fourreal.datagen.blender.background import BackgroundSettings, choose_background, outline_of
 from fourreal.datagen.blender.camera_path import CameraSettings
-from fourreal.datagen.blender.framing import build_scene, normalised
+from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings
 from fourreal.datagen.blender.pixels import RenderedPixels
-from fourreal.datagen.blender.scene import Camera, Scene
+from fourreal.datagen.blender.scene import Actor, Camera, Scene
 from fourreal.datagen.blender.timing import sample_times
 from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.datagen.procedural import make_model
@@ -50,8 +50,7 @@ def scene_of(
     measurement = worker.measure(str(asset), loaded.clip, times_s)
     size = {"views": views, "height": 64, "width": 96, "samples": samples}
     return build_scene(
-        str(asset),
-        loaded.clip,
+        [Actor(str(asset), loaded.clip)],
         times_s,
         measurement,
         **size,
@@ -101,7 +100,8 @@ def test_depth_and_cameras_give_back_the_cube_to_a_millimetre(worker: BlenderWor
             points = unproject(
                 pixel_centres(64, 96)[where], depth[where], camera.intrinsics_matrix(), camera.world_to_camera_matrix()
             )
-            in_asset = points / scene.normalisation.scale + np.array(scene.normalisation.centre) - [time_s, 0.0, 0.0]
+            placement = scene.actors[0].placement
+            in_asset = points / placement.scale + np.array(placement.centre) - [time_s, 0.0, 0.0]
             # Depth is of one sample somewhere in the pixel: half a pixel beside its centre, at a slope.
             error = np.abs(np.abs(in_asset).max(axis=1) - 1.0)
             assert np.median(error) < 0.02
@@ -240,9 +240,10 @@ def test_the_files_own_scale_and_place_do_not_matter(worker: BlenderWorker, tmp_
     glb.add("nodes", {"children": [0], "scale": [400.0] * 3, "translation": [1e4, -5e3, 77.0]})
     path = glb.write(tmp_path / "big.glb")
     scene = scene_of(worker, path, views=2, times=2)
-    assert scene.normalisation.scale < 0.01
-    hull = normalised(worker.measure(str(path), scene.clip, scene.times_s).hull, scene.normalisation)
-    assert np.abs(hull).max() <= 1.0 + 1e-6
+    (actor,) = scene.actors
+    assert actor.placement.scale < 0.01
+    hull = worker.measure(actor.asset, actor.clip, scene.times_s).hull
+    assert np.abs(actor.placement.apply(hull)).max() <= 1.0 + 1e-6
     assert np.isfinite(worker.render(scene).depth).mean() > 0.05
 
 

@@ -21,7 +21,7 @@ from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings
-from fourreal.datagen.blender.scene import Scene
+from fourreal.datagen.blender.scene import Actor, Scene
 from fourreal.datagen.blender.worker import BlenderWorker, Limits
 
 pytestmark = pytest.mark.blender
@@ -45,7 +45,7 @@ def slow_scene(worker: BlenderWorker, asset: str) -> Scene:
     rng = np.random.default_rng(0)
     size = {"views": 2, "height": 720, "width": 1280, "samples": 512}
     looks = {"camera": CameraSettings(), "light": LightSettings()}
-    return build_scene(asset, "slide", (0.0, 1.0), measurement, **size, rng=rng, **looks)
+    return build_scene([Actor(asset, "slide")], (0.0, 1.0), measurement, **size, rng=rng, **looks)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.datagen.test_scene import measurement_of
 
 from fourreal.datagen.blender.camera_path import CameraSettings, draw_path
-from fourreal.datagen.blender.framing import build_scene, normalised
+from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings
-from fourreal.datagen.blender.scene import Measurement, Scene
+from fourreal.datagen.blender.scene import Actor, Measurement, Scene
 from fourreal.platform.cameras import camera_centre, project
 from fourreal.platform.errors import UserError
 
@@ -31,8 +31,7 @@ cameras = st.builds(lambda path: replace(WIDE, path=path), st.sampled_from(["arc
 def scene_of(measurement: Measurement, camera: CameraSettings, seed: int, size: tuple[int, int], views: int) -> Scene:
     times_s = tuple(range(len(measurement.hull)))
     return build_scene(
-        "a.glb",
-        "clip",
+        [Actor("a.glb", "clip")],
         times_s,
         measurement,
         views=views,
@@ -67,7 +66,7 @@ def test_the_asset_stays_in_every_frame_and_fills_60_to_90_percent(
     scene = scene_of(Measurement(cloud, cloud, cloud[..., 2].min(axis=1)), camera, seed, size, views)
     extents = []
     for view in scene.cameras:
-        world = normalised(cloud, scene.normalisation).reshape(-1, 3)
+        world = scene.actors[0].placement.apply(cloud).reshape(-1, 3)
         pixels, depth = project(world, view.intrinsics_matrix(), view.world_to_camera_matrix())
         assert depth.min() > 0
         assert pixels.min() >= 0

@@ -14,6 +14,7 @@ from fourreal.datagen.blender.devices import GPU_KINDS, Wanted, choose_device
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings
+from fourreal.datagen.blender.scene import Actor
 from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.datagen.render import Config, data_job, run
 from fourreal.datagen.render_device import device_of
@@ -79,7 +80,7 @@ def test_blender_lists_its_gpus_and_refuses_one_that_is_not_there(tmp_path: Path
         assert set(gpus) <= set(GPU_KINDS)
         assert all(gpus.values())
         for absent in ({*GPU_KINDS} - {*gpus}) | {"abacus"}:
-            scene = build_scene(path, "slide", (0.0,), measurement, rng=rng, device=absent, **size, **looks)
+            scene = build_scene([Actor(path, "slide")], (0.0,), measurement, rng=rng, device=absent, **size, **looks)
             with pytest.raises(WorkerFailure, match="no_device"):
                 worker.render(scene)
     if not gpus:
@@ -100,7 +101,9 @@ def test_a_gpu_renders_what_the_cpu_does(tmp_path: Path) -> None:
         renders = []
         for device in ("cpu", *gpus):
             rng = np.random.default_rng(0)
-            scene = build_scene(path, "slide", (0.0, 1.0), measurement, rng=rng, device=device, **size, **looks)
+            scene = build_scene(
+                [Actor(path, "slide")], (0.0, 1.0), measurement, rng=rng, device=device, **size, **looks
+            )
             renders.append(worker.render(scene))
         for other in renders[1:]:
             assert np.abs(other.mask.astype(int) - renders[0].mask).mean() < 1.0

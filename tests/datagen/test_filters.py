@@ -11,8 +11,9 @@ from tests.datagen.glb import Glb, moving_cube
 from tests.datagen.test_scene import measurement_of, scene_of
 
 from fourreal.datagen.assets import list_assets, open_assets
+from fourreal.datagen.blender.layout import in_world
 from fourreal.datagen.blender.pixels import RenderedPixels
-from fourreal.datagen.blender.scene import Measurement
+from fourreal.datagen.blender.scene import Measurement, Scene
 from fourreal.datagen.filters import Filters, check
 from fourreal.datagen.render import Renderer
 from fourreal.datagen.render_config import Config
@@ -50,22 +51,27 @@ def moved(scale: list[float], shift: list[float]) -> dict[str, float]:
     cloud = np.random.default_rng(0).normal(size=(1, 64, 3))
     points = cloud * np.array(scale)[:, None, None] + np.array(shift)[:, None, None]
     measurement = Measurement(points, points, points[..., 2].min(axis=1))
-    return geometry_statistics(scene_of(measurement), measurement)
+    return motion_of(scene_of(measurement), measurement)
+
+
+def motion_of(scene: Scene, measurement: Measurement) -> dict[str, float]:
+    (in_scene,) = in_world([measurement], scene)
+    return geometry_statistics(scene, in_scene)
 
 
 def test_motion_is_measured_in_pixels_and_knows_still_from_moving() -> None:
     moving = measurement_of(2)
     scene = scene_of(moving)
-    still = geometry_statistics(scene, replace(moving, points=np.repeat(moving.points[:1], 4, axis=0)))
+    still = motion_of(scene, replace(moving, points=np.repeat(moving.points[:1], 4, axis=0)))
     assert still["p95_share"] == still["max_px"] == 0.0
     assert reason_of(still) == "static"
-    motion = geometry_statistics(scene, moving)
+    motion = motion_of(scene, moving)
     assert 1.0 < motion["mean_px"] < motion["p95_px"] <= motion["max_px"]
     assert motion["p95_share"] == pytest.approx(motion["p95_px"] / 96)
     assert reason_of(motion) == "kept"
     single = measurement_of(0, times=1)
-    assert geometry_statistics(scene_of(single), single)["mean_px"] == 0.0
-    check(geometry_statistics(scene_of(single), single), Filters(), times=1)
+    assert motion_of(scene_of(single), single)["mean_px"] == 0.0
+    check(motion_of(scene_of(single), single), Filters(), times=1)
 
 
 def test_what_grows_or_travels_too_far_is_refused() -> None:

@@ -24,7 +24,7 @@ from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings, draw_lights
 from fourreal.datagen.blender.pixels import RenderedPixels, linear_to_srgb, srgb_to_linear
-from fourreal.datagen.blender.scene import Area, Lights, Scene
+from fourreal.datagen.blender.scene import Actor, Area, Lights, Scene
 from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.platform.errors import UserError
 
@@ -205,7 +205,7 @@ def test_white_assets_keep_their_shape_and_have_no_speckles_at_four_samples(
             rng = np.random.default_rng(1)
             size = {"views": 3, "height": 64, "width": 64, "samples": 4}
             settings = {"camera": CameraSettings(path="orbit"), "light": LightSettings(kind=kind)}
-            scene = build_scene(path, clip, times_s, measurement, **size, rng=rng, **settings)
+            scene = build_scene([Actor(path, clip)], times_s, measurement, **size, rng=rng, **settings)
             pixels, seen, reference = noise_of(worker, scene)
             # Four samples of a fine texture differ under any light: what they say is of the texture.
             assert asset == "CesiumMilkTruck" or speckled(seen, reference) < SPECKLED, kind

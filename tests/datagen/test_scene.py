@@ -11,10 +11,9 @@ from fourreal.datagen.blender.camera_path import CameraSettings
 from fourreal.datagen.blender.framing import (
     build_scene,
     normalisation_of,
-    normalised,
 )
 from fourreal.datagen.blender.lighting import LightSettings
-from fourreal.datagen.blender.scene import Clip, Measurement, Scene
+from fourreal.datagen.blender.scene import Actor, Clip, Measurement, Scene
 from fourreal.datagen.blender.timing import sample_times
 
 
@@ -29,8 +28,7 @@ def measurement_of(seed: int, times: int = 4, size: float = 1.0, far: float = 0.
 def scene_of(measurement: Measurement, seed: int = 0, views: int = 5, height: int = 96, width: int = 160) -> Scene:
     times_s = tuple(np.linspace(0.0, 1.0, len(measurement.points)).tolist())
     return build_scene(
-        "a.glb",
-        "clip",
+        [Actor("a.glb", "clip")],
         times_s,
         measurement,
         views=views,
@@ -46,8 +44,7 @@ def scene_of(measurement: Measurement, seed: int = 0, views: int = 5, height: in
 def test_normalised_assets_lie_in_the_smallest_ball_of_one_metre() -> None:
     for seed in range(10):
         measurement = measurement_of(seed, size=0.01, far=1000.0)
-        normalisation = normalisation_of(measurement)
-        points = normalised(measurement.hull, normalisation).reshape(-1, 3)
+        points = normalisation_of(measurement).apply(measurement.hull).reshape(-1, 3)
         assert np.linalg.norm(points, axis=1).max() == pytest.approx(1.0)
         for other in np.random.default_rng(seed).normal(size=(20, 3)):  # no ball around another centre is smaller
             assert np.linalg.norm(points - 0.05 * other, axis=1).max() > 0.997

@@ -11,10 +11,10 @@ import pytest
 from tests.datagen.glb import Glb, moving_cube
 
 from fourreal.datagen.blender.camera_path import CameraSettings
-from fourreal.datagen.blender.framing import build_scene, normalised
+from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings
 from fourreal.datagen.blender.pixels import RenderedPixels
-from fourreal.datagen.blender.scene import Camera, Measurement, Scene
+from fourreal.datagen.blender.scene import Actor, Camera, Measurement, Scene
 from fourreal.datagen.blender.surface import passes_for
 from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.platform.cameras import pixel_centres, project, unproject
@@ -37,7 +37,7 @@ def scene_of(worker: BlenderWorker, asset: Path, *, times: int = 3, samples: int
     measurement = worker.measure(str(asset), clip.name, times_s)
     looks = {"camera": CameraSettings(), "light": LightSettings(), "rng": np.random.default_rng(0)}
     size = {"views": 2, "height": H, "width": W, "samples": samples}
-    return build_scene(str(asset), clip.name, times_s, measurement, **size, **looks), measurement
+    return build_scene([Actor(str(asset), clip.name)], times_s, measurement, **size, **looks), measurement
 
 
 def matrices(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ def test_a_sliding_cube_has_its_flow_and_its_normals(worker: BlenderWorker, tmp_
     mostly = pixels.mask >= 128
     assert np.array_equal(np.isfinite(pixels.normals).all(axis=-1), mostly)
     assert np.array_equal(np.isfinite(pixels.flow[:, :-1]).all(axis=-1), mostly[:, :-1])
-    step = np.array([scene.times_s[1] - scene.times_s[0], 0.0, 0.0]) * scene.normalisation.scale
+    step = np.array([scene.times_s[1] - scene.times_s[0], 0.0, 0.0]) * scene.actors[0].placement.scale
     for v, camera in enumerate(scene.cameras):
         for t in range(3):
             inside = interior(pixels, v, t)
@@ -113,8 +113,9 @@ def test_objects_that_share_a_mesh_have_their_own_flow(worker: BlenderWorker, tm
         for t in range(2):
             inside = interior(pixels, v, t)
             points = unproject(pixel_centres(H, W)[inside], pixels.depth[v, t][inside], *matrices(camera))
-            middle = (np.array([0.0, 0.0, 0.0]) - np.array(scene.normalisation.centre)) * scene.normalisation.scale
-            step = 2.0 * (scene.times_s[1] - scene.times_s[0]) * scene.normalisation.scale
+            place = scene.actors[0].placement
+            middle = place.apply(np.zeros(3))
+            step = 2.0 * (scene.times_s[1] - scene.times_s[0]) * place.scale
             moved = points + np.sign(points[:, :1] - middle[0]) * [step, 0.0, 0.0]
             expected = project(moved, *matrices(camera))[0] - project(points, *matrices(camera))[0]
             error = np.linalg.norm(pixels.flow[v, t][inside] - expected, axis=1)
@@ -150,7 +151,7 @@ def test_real_assets_agree_with_their_vertices_and_their_depth(
     assert same(plain.depth, pixels.depth)
     assert pixels.flow is not None
     assert pixels.normals is not None
-    points = normalised(measurement.points, scene.normalisation)
+    points = scene.actors[0].placement.apply(measurement.points)
     errors, moved, angles, arrived = [], [], [], []
     for v, camera in enumerate(scene.cameras):
         for t in range(3):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,10 +77,9 @@ class Renderer:
         parts = objects_of(item)
         members = [self._member(part, alone=len(parts) == 1) for part in parts]
         stage = set_stage(members, self.worker, c.times, c.step_s, rng)
-        first, times_s = stage.members[0], stage.times_s
+        times_s = stage.times_s
         scene = build_scene(
-            str(first.path),
-            first.clip.name,
+            stage.actors,
             times_s,
             stage.measurement,
             views=c.views,
@@ -94,7 +92,6 @@ class Renderer:
             device=self.device,
             on_ground=c.ground_kind != "none",
         )
-        scene = replace(scene, cast=stage.cast)
         statistics = stage.check(scene, c.filters)
         if c.ground_kind != "none":
             scene = self._on_ground(scene, stage, rng)
@@ -115,7 +112,7 @@ class Renderer:
             motion={name: round(value, 6) for name, value in statistics.items()},
             provenance={
                 "job": "render",
-                **stage.provenance(),
+                **stage.provenance(scene),
                 "start_s": times_s[0],
                 "times_s": [round(time_s, 6) for time_s in times_s],
                 "sampling_seed": scene.seed,
@@ -130,10 +127,10 @@ class Renderer:
         probe = probe_of(scene)
         outline = outline_of(self.worker.render(probe), probe)
         kind, apart = self.config.ground_kind, self.config.background.min_contrast
-        return replace(scene, ground=draw_ground(kind, scene, stage.measurement, outline, apart, rng))
+        return replace(scene, ground=draw_ground(kind, scene, stage.measured_in(scene), outline, apart, rng))
 
     def _member(self, item: Item, *, alone: bool) -> Member:
-        with nullcontext() if alone else named_in_failures(item):
+        with named_in_failures(item, alone=alone):
             path, sha256 = self.source.local(item, self.worker)
             return Member(item, path, sha256, self._part_to_play(self._load(item, path)))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fourreal.datagen.blender.failure import WorkerFailure
-from fourreal.datagen.blender.layout import arrange, placed, together
+from fourreal.datagen.blender.layout import arrange, in_world, placed, together
 from fourreal.datagen.blender.scene import Actor, Clip, Measurement, Scene
 from fourreal.datagen.blender.timing import sample_times
 from fourreal.datagen.blender.worker import BlenderWorker
@@ -47,43 +47,47 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Objects in their places, with their `measurements` there; `cast` is empty for one, which stays as it is."""
+    """Objects and where they play: `measurements` are each in its own space, at the scene's `times_s`."""
 
     members: tuple[Member, ...]
     times_s: tuple[float, ...]
     measurements: tuple[Measurement, ...]
-    cast: tuple[Actor, ...] = ()
+    actors: tuple[Actor, ...]
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one object."""
+        return len(self.members) == 1
 
     @property
     def measurement(self) -> Measurement:
-        """Of all objects."""
-        return together(self.measurements) if self.cast else self.measurements[0]
+        """Of all objects as they stand on the stage, before a scene is made of it."""
+        return together([placed(m, actor.placement) for m, actor in zip(self.measurements, self.actors, strict=True)])
 
     @property
     def sha256(self) -> str:
         """Of the file; of the sha256 of the files, one to a line, where there are several."""
-        if not self.cast:
+        if self.alone:
             return self.members[0].sha256
         return hashlib.sha256("\n".join(member.sha256 for member in self.members).encode()).hexdigest()
 
+    def measured_in(self, scene: Scene) -> Measurement:
+        """Of all objects, where they are in the scene."""
+        return together(in_world(self.measurements, scene))
+
     def check(self, scene: Scene, filters: Filters) -> dict[str, float]:
         """Hold each object's motion against the filters; returns the statistics of all. Raises ItemFailure."""
-        times = len(self.times_s)
-        if self.cast:
-            for member, measurement in zip(self.members, self.measurements, strict=True):
-                with named_in_failures(member.item):
-                    check(geometry_statistics(scene, measurement), filters, times=times)
-        statistics = geometry_statistics(scene, self.measurement)
-        if not self.cast:
-            check(statistics, filters, times=times)
-        return statistics
+        for member, measurement in zip(self.members, in_world(self.measurements, scene), strict=True):
+            with named_in_failures(member.item, alone=self.alone):
+                check(geometry_statistics(scene, measurement), filters, times=len(self.times_s))
+        return geometry_statistics(scene, self.measured_in(scene))
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self, scene: Scene) -> dict[str, Any]:
         """What the grid's metadata say of its object or objects."""
-        first = self.members[0]
-        if not self.cast:
-            return {"clip": first.clip.name, "attribution": first.item.spec.get("attribution", {})}
-        return {"objects": [_described(m, actor) for m, actor in zip(self.members, self.cast, strict=True)]}
+        if self.alone:
+            (only,) = self.members
+            return {"clip": only.clip.name, "attribution": only.item.spec.get("attribution", {})}
+        return {"objects": [_described(m, actor) for m, actor in zip(self.members, scene.actors, strict=True)]}
 
 
 def set_stage(
@@ -97,7 +101,8 @@ def set_stage(
     if len(members) == 1:
         (only,) = members
         times_s = sample_times(only.clip, times, step_s, rng)
-        return Stage((only,), times_s, (worker.measure(str(only.path), only.clip.name, times_s),))
+        measurement = worker.measure(str(only.path), only.clip.name, times_s)
+        return Stage((only,), times_s, (measurement,), (Actor(str(only.path), only.clip.name),))
     window_s = min((times - 1) * step_s, *(member.clip.duration_s for member in members))
     step_s = window_s / max(times - 1, 1)
     starts, measurements = [], []
@@ -106,24 +111,21 @@ def set_stage(
         starts.append(times_s[0])
         with named_in_failures(member.item):
             measurements.append(worker.measure(str(member.path), member.clip.name, times_s))
-    placements = arrange(measurements, rng)
-    cast = tuple(
+    actors = tuple(
         Actor(str(member.path), member.clip.name, start_s, placement)
-        for member, start_s, placement in zip(members, starts, placements, strict=True)
+        for member, start_s, placement in zip(members, starts, arrange(measurements, rng), strict=True)
     )
-    in_place = tuple(placed(m, placement) for m, placement in zip(measurements, placements, strict=True))
-    return Stage(tuple(members), tuple((np.arange(times) * step_s).tolist()), in_place, cast)
+    return Stage(tuple(members), tuple((np.arange(times) * step_s).tolist()), tuple(measurements), actors)
 
 
 @contextmanager
-def named_in_failures(item: Item) -> Iterator[None]:
-    """Failures within are this item's, one object of several."""
+def named_in_failures(item: Item, *, alone: bool = False) -> Iterator[None]:
+    """Failures within are this item's, one object of several; one that is `alone` needs no name."""
     try:
         yield
-    except WorkerFailure as failure:
-        raise naming(item, item_failure(failure)) from None
-    except ItemFailure as failure:
-        raise naming(item, failure) from None
+    except (WorkerFailure, ItemFailure) as error:
+        failure = item_failure(error) if isinstance(error, WorkerFailure) else error
+        raise failure if alone else naming(item, failure) from None
 
 
 def _described(member: Member, actor: Actor) -> dict[str, Any]:

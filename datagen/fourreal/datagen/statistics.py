@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fourreal.datagen.blender.framing import normalised
 from fourreal.datagen.blender.pixels import RenderedPixels, linear_to_srgb
 from fourreal.datagen.blender.scene import Measurement, Scene
 from fourreal.platform.cameras import project
@@ -20,7 +19,7 @@ _SEEN = 0.5
 
 
 def geometry_statistics(scene: Scene, measurement: Measurement) -> dict[str, float]:
-    """What the tracked surface says, before anything is rendered.
+    """What the tracked surface, where it is in the scene, says before anything is rendered.
 
     `mean_px`, `p95_px` and `max_px` are displacements in pixels between neighbouring times, over all views (the mean
     over points; the 95th percentile over points of each point's mean; the largest of all); `p95_share` is the second
@@ -34,7 +33,7 @@ def geometry_statistics(scene: Scene, measurement: Measurement) -> dict[str, flo
         "growth": float(extent.max() / max(extent.min(), 1e-6 * extent.max())),
         "travel": float(everywhere / extent.mean()),
     }
-    points = normalised(measurement.points, scene.normalisation)
+    points = measurement.points
     T, P, _ = points.shape
     if T == 1:
         return found | {"mean_px": 0.0, "p95_px": 0.0, "max_px": 0.0, "p95_share": 0.0}

@@ -5,13 +5,16 @@ Letters: V views, T times, D hull directions, P points, H rows, W columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from fourreal.datagen.blender.camera_path import CameraSettings, distance_for, draw_path
 from fourreal.datagen.blender.devices import CPU
 from fourreal.datagen.blender.lighting import LightSettings, draw_lights
-from fourreal.datagen.blender.scene import Camera, Measurement, Normalisation, Scene
+from fourreal.datagen.blender.scene import Actor, Camera, Measurement, Placement, Scene
 
 Array = npt.NDArray[np.float64]
 
@@ -20,8 +23,8 @@ _LOWEST_CAMERA = np.radians(6.0)
 """Elevation of the lowest camera over a ground, which would else be seen edge on or from below."""
 
 
-def normalisation_of(measurement: Measurement) -> Normalisation:
-    """Bring the smallest ball around the asset, over all its times, to the origin and to a radius of 1 m.
+def normalisation_of(measurement: Measurement) -> Placement:
+    """Bring the smallest ball around what is measured, over all its times, to the origin and to a radius of 1 m.
 
     A ball, because cameras that look at its centre see the asset about as far on one side of it as on the other,
     wherever they stand. Its centre is found by Badoiu and Clarkson's steps towards the farthest point (2003).
@@ -32,17 +35,11 @@ def normalisation_of(measurement: Measurement) -> Normalisation:
         farthest = hull[np.argmax(np.square(hull - centre).sum(axis=1))]
         centre = centre + (farthest - centre) / (step + 2.0)
     scale = 1.0 / np.linalg.norm(hull - centre, axis=1).max()
-    return Normalisation((float(centre[0]), float(centre[1]), float(centre[2])), float(scale))
-
-
-def normalised(points: Array, normalisation: Normalisation) -> Array:
-    """Bring `[..., 3]` from the asset's space into the scene's world."""
-    return np.asarray((points - np.array(normalisation.centre)) * normalisation.scale)
+    return Placement((float(centre[0]), float(centre[1]), float(centre[2])), float(scale))
 
 
 def build_scene(
-    asset: str,
-    clip: str,
+    actors: Sequence[Actor],
     times_s: tuple[float, ...],
     measurement: Measurement,
     *,
@@ -56,25 +53,25 @@ def build_scene(
     device: str = CPU,
     on_ground: bool = False,
 ) -> Scene:
-    """Place `views` cameras on a path around the asset, and light it from the cameras' side.
+    """Place `views` cameras on a path around the actors, and light them from the cameras' side.
 
-    The distance is such that the asset, over all views and times, stays inside of the frame, and fills as much of it
-    as `camera.fill` says in the view where it is largest. With `on_ground` no camera looks from below the horizon.
+    `measurement` is of all actors as they are placed; in the scene they lie in a ball of 1 m around the origin
+    together. The distance is such that they, over all views and times, stay inside of the frame, and fill as much of
+    it as `camera.fill` says in the view where they are largest. With `on_ground` no camera looks from below the
+    horizon.
     """
     normalisation = normalisation_of(measurement)
-    hull = normalised(measurement.hull, normalisation).reshape(-1, 3)
+    hull = normalisation.apply(measurement.hull).reshape(-1, 3)
     path = draw_path(camera, views, height, width, rng)
     if on_ground:
         path = path.above(_LOWEST_CAMERA)
     poses = path.poses(distance_for(path, hull, rng.uniform(*camera.fill)))
     middle = 0.5 * (path.azimuth[0] + path.azimuth[-1])
     return Scene(
-        asset=asset,
-        clip=clip,
+        actors=tuple(replace(actor, placement=actor.placement.then(normalisation)) for actor in actors),
         times_s=times_s,
         cameras=tuple(Camera.from_matrices(path.lens, pose) for pose in poses),
         lights=draw_lights(light, middle, rng),
-        normalisation=normalisation,
         height=height,
         width=width,
         samples=samples,

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 
 from fourreal.datagen.blender.background import Background, BackgroundSettings, Outline, choose_background
-from fourreal.datagen.blender.framing import normalised
 from fourreal.datagen.blender.pixels import srgb_to_linear
 from fourreal.datagen.blender.scene import Camera, Ground, Measurement, Scene, Vector
 from fourreal.platform.cameras import camera_centre
@@ -54,18 +53,20 @@ def probe_of(scene: Scene) -> Scene:
 def draw_ground(
     kind: str, scene: Scene, measurement: Measurement, outline: Outline, min_contrast: float, rng: np.random.Generator
 ) -> Ground:
-    """Draw a ground just below the lowest point of all times, which the objects' outline differs from."""
+    """Draw a ground just below the lowest point of all times, which the objects' outline differs from.
+
+    `measurement` is of all objects, in the scene.
+    """
     if kind == "any":
         kind = str(rng.choice(["plain", "textured"]))
     chosen = choose_background(outline, BackgroundSettings(kind="coloured", min_contrast=min_contrast), rng)
-    lowest = np.array([0.0, 0.0, float(measurement.lowest.min())])
     farthest = np.linalg.norm(
         camera_centre(np.stack([c.world_to_camera_matrix() for c in scene.cameras])), axis=1
     ).max()
     x, y = rng.uniform(-100.0, 100.0, size=2).tolist()
     return Ground(
         kind=kind,
-        height=float(normalised(lowest, scene.normalisation)[2]) - _BELOW_M,
+        height=float(measurement.lowest.min()) - _BELOW_M,
         colours=_albedos(chosen, kind, rng),
         roughness=float(rng.uniform(0.6, 1.0)),
         grain_per_m=float(rng.uniform(0.8, 4.0)),

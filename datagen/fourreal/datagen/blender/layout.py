@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fourreal.datagen.blender.scene import Measurement, Placement
+from fourreal.datagen.blender.scene import Measurement, Placement, Scene
 
 Array = npt.NDArray[np.float64]
 
@@ -36,23 +36,28 @@ def arrange(measurements: Sequence[Measurement], rng: np.random.Generator) -> li
     for measurement in measurements:
         extent = np.linalg.norm(np.ptp(measurement.hull, axis=1), axis=-1).max()
         scale, turn = float(rng.uniform(*SIZES_M) / extent), float(rng.uniform(0.0, 2.0 * np.pi))
-        centre, radius = footprint(placed(measurement, Placement(scale, turn, (0.0, 0.0, 0.0))))
+        at_first = Placement(scale=scale, turn=turn)
+        centre, radius = footprint(placed(measurement, at_first))
         spot = _free_spot(circles, radius + rng.uniform(*_GAP_M), rng)
         circles.append((spot, radius))
         x, y = (spot - centre).tolist()
-        placements.append(Placement(scale, turn, (x, y, -scale * float(measurement.lowest.min()))))
+        z = -scale * float(measurement.lowest.min())
+        placements.append(at_first.then(Placement(centre=(-x, -y, -z))))
     return placements
 
 
 def placed(measurement: Measurement, placement: Placement) -> Measurement:
     """The measurement of an object that was put in its place."""
-    matrix = placement.matrix()
-    linear, offset = matrix[:3, :3].T, matrix[:3, 3]
     return Measurement(
-        hull=measurement.hull @ linear + offset,
-        points=measurement.points @ linear + offset,
-        lowest=placement.scale * measurement.lowest + placement.position[2],
+        hull=placement.apply(measurement.hull),
+        points=placement.apply(measurement.points),
+        lowest=(measurement.lowest - placement.centre[2]) * placement.scale,
     )
+
+
+def in_world(measurements: Sequence[Measurement], scene: Scene) -> list[Measurement]:
+    """The measurements of a scene's actors, each in its own space before, where they are in the scene."""
+    return [placed(m, actor.placement) for m, actor in zip(measurements, scene.actors, strict=True)]
 
 
 def together(measurements: Sequence[Measurement]) -> Measurement:

@@ -68,36 +68,38 @@ class Lights:
 
 
 @dataclass(frozen=True)
-class Normalisation:
-    """Moves an asset to the origin and to unit size: `scale * (x - centre)`; metres in, metres out."""
-
-    centre: Vector
-    scale: float
-
-
-@dataclass(frozen=True)
 class Placement:
-    """Where an object of several stands: `scale`, then `turn` about z (radians), then a shift to `position`."""
+    """Brings an object from its own space (metres, z up) to its place: `scale * turned(x - centre)`.
 
-    scale: float
-    turn: float
-    position: Vector
+    `turn` is about z, in radians; the point `centre` comes to the origin.
+    """
 
-    def matrix(self) -> npt.NDArray[np.float64]:
-        """`[4, 4]`, from the asset's own space."""
-        cos, sin = self.scale * np.cos(self.turn), self.scale * np.sin(self.turn)
-        x, y, z = self.position
-        return np.array([[cos, -sin, 0.0, x], [sin, cos, 0.0, y], [0.0, 0.0, self.scale, z], [0.0, 0.0, 0.0, 1.0]])
+    centre: Vector = (0.0, 0.0, 0.0)
+    scale: float = 1.0
+    turn: float = 0.0
+
+    def apply(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """To points `[..., 3]`."""
+        return _turned((points - np.array(self.centre)) * self.scale, self.turn)
+
+    def then(self, other: Placement) -> Placement:
+        """This one, and the other after it."""
+        moved = np.array(self.centre) + _turned(np.array(other.centre), -self.turn) / self.scale
+        x, y, z = moved.tolist()
+        return Placement((x, y, z), self.scale * other.scale, self.turn + other.turn)
 
 
 @dataclass(frozen=True)
 class Actor:
-    """One object of several: its file, its clip, the moment (seconds) of the clip at the scene's time 0, its place."""
+    """An object of a scene: a .glb or .gltf file, the glTF animation that it plays, and its place.
+
+    At the scene's time t (seconds) the clip stands at `start_s + t` on its own time line.
+    """
 
     asset: str
     clip: str
-    start_s: float
-    placement: Placement
+    start_s: float = 0.0
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True)
@@ -122,24 +124,20 @@ class Ground:
 class Scene:
     """All that Blender is told.
 
-    asset: path of a .glb or .gltf file. clip: the glTF animation to play. times_s: seconds on that clip's own time
-    line, one for each time of the grid. seed: of the sampling noise, which differs from time to time.
+    actors: the objects. times_s: seconds, one for each time of the grid. seed: of the sampling noise, which differs
+    from time to time.
     """
 
-    asset: str
-    clip: str
+    actors: tuple[Actor, ...]
     times_s: tuple[float, ...]
     cameras: tuple[Camera, ...]
     lights: Lights
-    normalisation: Normalisation
     height: int
     width: int
     samples: int
     seed: int
     device: str = "cpu"
     """`cpu`, or the interface to a GPU: pixels hang on it."""
-    cast: tuple[Actor, ...] = ()
-    """Several objects in the place of `asset`, whose clips start at the scene's time 0."""
     ground: Ground | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -149,9 +147,8 @@ class Scene:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        lights, normalisation = value["lights"], value["normalisation"]
+        lights = value["lights"]
         sun = lights["sun"] and Sun(**{**lights["sun"], "toward": tuple(lights["sun"]["toward"])})
-        cast = (Actor(**{**a, "placement": Placement(**_vectors(a["placement"], "position"))}) for a in value["cast"])
         ground = value["ground"] and _vectors(value["ground"], "offset")
         if ground:
             ground = Ground(**{**ground, "colours": tuple(map(tuple, ground["colours"]))})
@@ -159,11 +156,10 @@ class Scene:
         return cls(
             **{
                 **value,
+                "actors": tuple(_actor(actor) for actor in value["actors"]),
                 "times_s": tuple(value["times_s"]),
                 "cameras": tuple(Camera(tuple(c["intrinsics"]), tuple(c["world_to_camera"])) for c in value["cameras"]),
                 "lights": Lights(sun, tuple(lights["sky_down"]), tuple(lights["sky_up"]), areas, lights["kind"]),
-                "normalisation": Normalisation(tuple(normalisation["centre"]), normalisation["scale"]),
-                "cast": tuple(cast),
                 "ground": ground,
             }
         )
@@ -180,7 +176,7 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Where the surface of an asset is at the sampled times, in the asset's own metres, z up.
+    """Where the surface of an asset is at the sampled times, in metres, z up: in its own space, or where it is placed.
 
     Shapes: `hull` `[T, D, 3]`, the surface's extreme points along D directions, so nothing lies far outside of
     them; `points` `[T, P, 3]`, the same P vertices at every time; `lowest` `[T]`, the smallest z of all vertices.
@@ -189,6 +185,17 @@ class Measurement:
     hull: npt.NDArray[np.float64]
     points: npt.NDArray[np.float64]
     lowest: npt.NDArray[np.float64]
+
+
+def _actor(value: Mapping[str, Any]) -> Actor:
+    return Actor(**{**value, "placement": Placement(**_vectors(value["placement"], "centre"))})
+
+
+def _turned(points: npt.NDArray[np.float64], turn: float) -> npt.NDArray[np.float64]:
+    """`[..., 3]` about z."""
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=-1)
 
 
 def _vectors(value: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -68,3 +68,16 @@ def flow_of(passes: Mapping[str, npt.NDArray[Any]], scene: Scene) -> Plane:
         there, depth = project(passes[NEXT][v][known] / weight, *view)
         flow[v][known] = np.where(depth[:, None] > 0.0, there - here, np.nan)
     return flow
+
+
+def add_ground(normals: Plane | None, flow: Plane | None, alpha: npt.NDArray[Any], coverage: npt.NDArray[Any]) -> None:
+    """Fill in the ground where it is at least half of a pixel: it points up, and lies still before still cameras.
+
+    `alpha` `[V, T, H, W]` counts it, `coverage` `[V, T, H, W]` is the objects' part of that.
+    """
+    ground = alpha.astype(np.float32) - coverage.astype(np.float32)
+    on_ground = (ground >= _MIN_COVERAGE) & (coverage < _MIN_COVERAGE)  # of two halves the objects' counts
+    if normals is not None:
+        normals[on_ground] = (0.0, 0.0, 1.0)
+    if flow is not None:
+        flow[:, :-1][on_ground[:, :-1]] = 0.0

@@ -24,7 +24,7 @@ from fourreal.datagen.blender.pixels import RenderedPixels
 from fourreal.datagen.blender.process import ChildProcess
 from fourreal.datagen.blender.scene import Clip, Measurement, Scene
 from fourreal.datagen.blender.shared import PixelLayout, SharedBlock
-from fourreal.datagen.blender.surface import COVERAGE, Output, flow_of, normals_of, passes_for
+from fourreal.datagen.blender.surface import COVERAGE, Output, add_ground, flow_of, normals_of, passes_for
 
 PixelPath = Literal["memory", "exr"]
 
@@ -115,6 +115,8 @@ class BlenderWorker:
                 flow=flow_of(surface, scene) if "flow" in outputs else None,
                 coverage=surface[COVERAGE][..., 0].astype(np.float16) if "coverage" in outputs else None,
             )
+            if scene.ground is not None:
+                add_ground(pixels.normals, pixels.flow, colour[..., 3], surface[COVERAGE][..., 0])
             del colour, depth, surface  # views into the block, which cannot be closed under them
         return pixels
 

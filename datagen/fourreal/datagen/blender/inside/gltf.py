@@ -17,13 +17,11 @@ import numpy as np
 
 # isort: split
 import bmesh  # exists only once bpy is imported
-from mathutils import Matrix
 
 from fourreal.datagen.blender.failure import WorkerFailure, as_reason
-from fourreal.datagen.blender.inside.gather import gather
 from fourreal.datagen.blender.inside.materials import correct_materials
 from fourreal.datagen.blender.repair import redundant_triangles
-from fourreal.datagen.blender.scene import Actor, Clip
+from fourreal.datagen.blender.scene import Clip
 from fourreal.datagen.gltf_checks import check_gltf
 from fourreal.datagen.gltf_clips import playing_together
 from fourreal.datagen.gltf_file import BadGltf
@@ -34,11 +32,16 @@ FPS = 60
 
 @dataclass(frozen=True)
 class ImportedAsset:
-    """The file now open in Blender, its choices of clip (longest first), and the one that plays."""
+    """A file now open in Blender, its choices of clip (longest first), and the one that plays.
+
+    `roots` are its objects without a parent, `playing` the actions of the clip.
+    """
 
     path: str
     clips: tuple[Clip, ...]
     clip: str
+    roots: Sequence[Any]
+    playing: Sequence[Any]
 
 
 class Fresh:
@@ -63,30 +66,16 @@ class _Animation:
     last: float
 
 
-def import_asset(path: str, clip: str | None) -> ImportedAsset:
-    """Open the file in an empty Blender and play `clip`, or the longest one.
+def import_assets(choices: Sequence[tuple[str, str | None]]) -> list[ImportedAsset]:
+    """Open these files in an empty Blender, side by side; of each its clip plays, or the longest one.
 
     Raises WorkerFailure: those of `check_gltf`, import_error, no_meshes, no_animation, unknown_clip.
     """
-    document = _checked(path)
-    _empty()
-    return _import(path, clip, document)[0]
-
-
-def import_cast(cast: Sequence[Actor]) -> None:
-    """Open all these files in an empty Blender, each in its place, its clip moved so that it starts at time 0.
-
-    Raises WorkerFailure as `import_asset` does.
-    """
-    documents = [_checked(actor.asset) for actor in cast]
-    _empty()
-    for actor, document in zip(cast, documents, strict=True):
-        before = set(bpy.data.objects.keys())
-        _, playing = _import(actor.asset, actor.clip, document)
-        roots = [o for o in bpy.data.objects if o.name not in before and o.parent is None]
-        gather(roots, Matrix(actor.placement.matrix()))
-        for action in playing:
-            _shift(action, -actor.start_s * FPS)
+    documents = [_checked(path) for path, _ in choices]
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True, load_ui=False)
+    bpy.context.scene.render.fps = FPS  # before the import, which turns seconds into frames with it
+    bpy.context.scene.render.fps_base = 1.0
+    return [_import(path, clip, document) for (path, clip), document in zip(choices, documents, strict=True)]
 
 
 def _checked(path: str) -> dict[str, Any]:
@@ -97,14 +86,8 @@ def _checked(path: str) -> dict[str, Any]:
         raise WorkerFailure("load", as_reason(error.reason), str(error)) from None
 
 
-def _empty() -> None:
-    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True, load_ui=False)
-    bpy.context.scene.render.fps = FPS  # before the import, which turns seconds into frames with it
-    bpy.context.scene.render.fps_base = 1.0
-
-
-def _import(path: str, clip: str | None, document: dict[str, Any]) -> tuple[ImportedAsset, list[Any]]:
-    """Add the file to what is open; also returns the actions that play."""
+def _import(path: str, clip: str | None, document: dict[str, Any]) -> ImportedAsset:
+    """Add the file to what is open."""
     fresh = Fresh()
     try:
         status = bpy.ops.import_scene.gltf(filepath=path, disable_bone_shape=True, import_scene_as_collection=False)
@@ -128,7 +111,8 @@ def _import(path: str, clip: str | None, document: dict[str, Any]) -> tuple[Impo
     for mesh in fresh("meshes"):
         _repair(mesh)
     clips = tuple(Clip(name, a.first / FPS, (a.last - a.first) / FPS) for name, a in animations.items())
-    return ImportedAsset(path, clips, chosen), playing
+    roots = [o for o in fresh("objects") if o.parent is None]
+    return ImportedAsset(path, clips, chosen, roots, playing)
 
 
 def _animations(fresh: Fresh) -> dict[str, _Animation]:
@@ -163,18 +147,6 @@ def _play(fresh: Fresh, animations: dict[str, _Animation], chosen: str) -> list[
             block.animation_data.action_slot = slot
             actions[action.name] = action
     return list(actions.values())
-
-
-def _shift(action: Any, frames: float) -> None:
-    """Move all key frames in time."""
-    curves = (c for layer in action.layers for strip in layer.strips for bag in strip.channelbags for c in bag.fcurves)
-    for curve in curves:
-        for field in ("co", "handle_left", "handle_right"):
-            values = np.empty(2 * len(curve.keyframe_points), np.float32)
-            curve.keyframe_points.foreach_get(field, values)
-            values[::2] += frames
-            curve.keyframe_points.foreach_set(field, values)
-        curve.update()
 
 
 def _repair(mesh: Any) -> None:

@@ -12,7 +12,7 @@ _CORNERS = 64
 
 
 def add_ground(ground: Ground) -> None:
-    """Add it to the open scene: after `rendered_materials` was asked for, and after the asset was normalised."""
+    """Add it to the open scene: after `rendered_materials` was asked for, and after the actors are placed."""
     bpy.ops.mesh.primitive_circle_add(
         vertices=_CORNERS, radius=1.05 * ground.end_m, fill_type="NGON", location=(0.0, 0.0, ground.height)
     )

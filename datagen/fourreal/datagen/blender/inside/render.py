@@ -15,11 +15,10 @@ from mathutils import Matrix, Vector
 from fourreal.datagen.blender.inside.capture import MemoryCapture, render_through_exr
 from fourreal.datagen.blender.inside.crop import crop_to_asset
 from fourreal.datagen.blender.inside.devices import use_device
-from fourreal.datagen.blender.inside.gather import gather
 from fourreal.datagen.blender.inside.ground import add_ground
 from fourreal.datagen.blender.inside.measure import go_to
 from fourreal.datagen.blender.inside.surface import SurfacePasses
-from fourreal.datagen.blender.scene import Camera, Lights, Normalisation, Scene
+from fourreal.datagen.blender.scene import Camera, Lights, Scene
 
 _SENSOR_WIDTH_MM = 36.0
 _OPENCV_TO_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])  # Blender's cameras look along -z with y up
@@ -34,7 +33,9 @@ def render_scene(
     depth: npt.NDArray[np.float32],
     surface: Mapping[str, npt.NDArray[np.float32]],
 ) -> str:
-    """Render the open asset into `colour` `[V, T, H, W, 4]` and `depth` `[V, T, H, W]` (see RenderedPixels).
+    """Render the actors, which are open and in their places (see RenderedPixels).
+
+    Fills `colour` `[V, T, H, W, 4]` and `depth` `[V, T, H, W]`.
 
     `surface` are the passes asked for, `[V, T, H, W, channels]` by name (see blender/surface.py). Colour and these
     must hold zeros: the empty part of a frame is not rendered.
@@ -42,7 +43,6 @@ def render_scene(
     `pixel_path` is "memory", which leans on internals of Cycles, or "exr", through files. Returns the one that was
     used: memory falls back to exr when a Blender gives no pixels that way.
     """
-    _normalise(scene.normalisation)
     views = [_add_camera(v, camera, scene) for v, camera in enumerate(scene.cameras)]
     _add_lights(scene.lights)
     _configure(scene)
@@ -69,12 +69,6 @@ def render_scene(
                     seen[:] = passes[view].aovs[name].reshape(seen.shape)
                 depth[v, t, lines, columns] = np.where(passes[view].depth < _NO_HIT_DEPTH, passes[view].depth, np.inf)
     return pixel_path
-
-
-def _normalise(normalisation: Normalisation) -> None:
-    centre, scale = Vector(normalisation.centre), normalisation.scale
-    everything = [o for o in bpy.context.scene.objects if o.parent is None]
-    gather(everything, Matrix.Diagonal((scale, scale, scale, 1.0)) @ Matrix.Translation(-centre))
 
 
 def _add_camera(v: int, camera: Camera, scene: Scene) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fourreal.datagen.blender.inside.devices import list_gpus
 from fourreal.datagen.blender.inside.export import export_model
-from fourreal.datagen.blender.inside.gltf import ImportedAsset, import_asset, import_cast
+from fourreal.datagen.blender.inside.gltf import ImportedAsset, import_assets
 from fourreal.datagen.blender.inside.measure import measure
 from fourreal.datagen.blender.inside.render import render_scene
-from fourreal.datagen.blender.scene import Scene
+from fourreal.datagen.blender.inside.stage import put_on_stage
+from fourreal.datagen.blender.scene import Actor, Scene
 from fourreal.datagen.blender.shared import PixelLayout
 from fourreal.datagen.blender.surface import passes_for
 
@@ -32,18 +34,15 @@ class Session:
         """
         match request:
             case {"kind": "load", "asset": path, "clip": clip}:
-                self._imported = import_asset(path, clip)
+                (self._imported,) = import_assets([(path, clip)])
                 return {"clips": [vars(c) for c in self._imported.clips], "clip": self._imported.clip}
             case {"kind": "measure", "asset": path, "clip": clip, "times_s": times_s}:
-                self._import(path, clip)
+                if not self._is_at_hand(path, clip):
+                    (self._imported,) = import_assets([(path, clip)])
                 return measure(times_s)
             case {"kind": "render", "scene": value, "pixel_path": pixel_path, "outputs": outputs} if block is not None:
                 scene = Scene.from_json(value)
-                if scene.cast:
-                    import_cast(scene.cast)
-                else:
-                    self._import(scene.asset, scene.clip)
-                self._imported = None  # rendering adds cameras and lights: the next request starts from the file
+                self._open(scene.actors)
                 passes = passes_for(outputs)
                 layout = PixelLayout(len(scene.cameras), len(scene.times_s), scene.height, scene.width, passes)
                 memory = mmap.mmap(block, layout.size_bytes)
@@ -58,6 +57,14 @@ class Session:
             case _:
                 raise ValueError(f"unknown request {request.get('kind')!r}")
 
-    def _import(self, path: str, clip: str) -> None:
-        if self._imported is None or (self._imported.path, self._imported.clip) != (path, clip):
-            self._imported = import_asset(path, clip)
+    def _open(self, actors: Sequence[Actor]) -> None:
+        if len(actors) == 1 and self._imported is not None and self._is_at_hand(actors[0].asset, actors[0].clip):
+            imported = [self._imported]
+        else:
+            imported = import_assets([(actor.asset, actor.clip) for actor in actors])
+        self._imported = None  # it is moved, and rendering adds cameras and lights: the next request starts anew
+        for asset, actor in zip(imported, actors, strict=True):
+            put_on_stage(asset, actor)
+
+    def _is_at_hand(self, path: str, clip: str) -> bool:
+        return self._imported is not None and (self._imported.path, self._imported.clip) == (path, clip)
