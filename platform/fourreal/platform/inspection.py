@@ -114,7 +114,7 @@ def _print(document: dict[str, Any]) -> None:
         ("contact sheet", document.get("contact_sheet", "none: --sheet FILE writes one")),
     ]
     for label, value in rows:
-        print(f"  {label:<24}{value}")
+        print(f"  {label:<23} {value}")
 
 
 def _counted(counts: dict[str, int]) -> str:
