@@ -17,11 +17,12 @@ import torch
 from fourreal.platform.errors import UserError
 from fourreal.training import checkpoints
 from fourreal.training.checkpoints import TrainState
+from fourreal.training.data import Stage
 from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
-from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, learning_rate, train
+from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, finished_model, learning_rate, train
 from fourreal.training.losses import LossRecord
-from fourreal.training.model import PixelBackbone
+from fourreal.training.model import PixelBackbone, load, save_pretrained
 from fourreal.training.order import Worker
 from fourreal.training.settings import Config, StageSettings, stage_settings
 
@@ -31,12 +32,13 @@ CPU = torch.device("cpu")
 ALONE = Worker(0, 1)
 
 
-def settings_for(folder: str, **changes: object) -> StageSettings:
+def settings_for(folder: str, base: str | None = None, **changes: object) -> StageSettings:
     fields: dict[str, object] = {
         "data": (folder,), "out": "unused", "stage": "base", "size": "nano", "height": 16, "width": 24,
         "views": 3, "times": 3, "batch_size": 4, "workers": 1, "engine": "torch", "steps": 12, "checkpoint_every": 5,
     }  # fmt: skip
-    return stage_settings(Config(**{**fields, **changes}), "base", "unused", None)  # type: ignore[arg-type]
+    stage: Stage = "grid" if base else "base"
+    return stage_settings(Config(**{**fields, **changes}), stage, "unused", base)  # type: ignore[arg-type]
 
 
 def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: Path | None) -> list[StepReport]:
@@ -75,6 +77,30 @@ def test_the_loss_falls(make_folder: MakeFolder) -> None:
     losses = [report.loss for report in reports]
     assert np.mean(losses[-15:]) < 0.5 * np.mean(losses[:15])
     assert all(np.isfinite(report.gradient_norm) for report in reports)
+
+
+def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder("a")
+    base = PixelBackbone(settings_for(folder).model)
+    for parameter in base.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_pretrained(base, tmp_path / "base")
+    settings = settings_for(folder, str(tmp_path / "base"), architecture="fused", train="lora", steps=4)
+    engine = TorchEngine(build_model(settings, load(tmp_path / "base", "base")), CPU)
+    run(settings, engine, None, None)
+    model = finished_model(settings, engine.weights())
+    save_pretrained(model, tmp_path / "grid")
+    exported = load(tmp_path / "grid", "grid", architecture="fused").backbone
+    changed = {
+        name for name, tensor in base.state_dict().items() if not torch.equal(tensor, exported.state_dict()[name])
+    }
+    attention = {name for name, _ in base.named_parameters() if ".attention." in name and name.endswith("weight")}
+    assert changed == {name for name in attention if "norm" not in name} | {"context_embedding.weight"}
+    clean = torch.rand(1, 3, 3, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    inputs = (clean, torch.ones(1), torch.zeros(1, 3, 3, dtype=torch.bool))
+    with torch.no_grad():
+        expected = engine.model.eval()(*inputs)
+        torch.testing.assert_close(load(tmp_path / "grid", "grid")(*inputs), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.data import Batch, BatchStream, DataPosition, Prefetcher
 from fourreal.training.engine import Engine
-from fourreal.training.model import Backbone, BackboneConfig, GridModel, PixelBackbone
+from fourreal.training.model import Backbone, BackboneConfig, GridModel, PixelBackbone, merge_lora
 from fourreal.training.model.flow import add_noise, sample_times, velocity_loss
 from fourreal.training.order import Worker
 from fourreal.training.settings import StageSettings
@@ -104,6 +104,14 @@ def build_model(settings: StageSettings, base: Backbone | None) -> Backbone | Gr
     model = GridModel(base, settings.architecture)
     model.trainable_parameters(settings.train)
     return model.train()
+
+
+def finished_model(settings: StageSettings, weights: dict[str, torch.Tensor]) -> Backbone | GridModel:
+    """The stage's model with the weights that an engine ended with, as it is exported, in evaluation mode."""
+    model = build_model(settings, PixelBackbone(settings.model) if settings.stage == "grid" else None)
+    model.load_state_dict(weights)
+    merge_lora(model)
+    return model.eval()
 
 
 def batch_stream(settings: StageSettings, worker: Worker, position: DataPosition | None) -> BatchStream:

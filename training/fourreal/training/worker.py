@@ -19,9 +19,9 @@ from fourreal.training import checkpoints
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
 from fourreal.training.exports import export, load_base
-from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, train
+from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, finished_model, train
 from fourreal.training.losses import LossRecord
-from fourreal.training.model import Backbone, GridModel, PixelBackbone, merge_lora
+from fourreal.training.model import Backbone, GridModel
 from fourreal.training.order import Worker
 from fourreal.training.pictures import sample_picture
 from fourreal.training.settings import StageSettings
@@ -103,11 +103,7 @@ class _WorkerRun:
         """Rank 0: export, pictures, and last of all the result file, which says that the stage is done."""
         assert self.tracker is not None
         settings = self.settings
-        base = PixelBackbone(settings.model) if settings.stage == "grid" else None
-        model = build_model(settings, base)
-        model.load_state_dict(weights)
-        merge_lora(model)
-        model.to(self.device).eval()
+        model = finished_model(settings, weights).to(self.device)
         wall_s = time.monotonic() - self.began
         trained = (end.step - first_step) * settings.shape.batch_size * self.worker.world
         result = {
