@@ -1,0 +1,239 @@
+"""What pseudo-4D grids cost beside what no way of making them can do without, in one run.
+
+    python tests/benchmarks/synthesize.py [--quick] [--json FILE]
+
+`time_vs_floor` is the time of a grid, read, warped and encoded, over that of a floor: PyAV decoding the same file once
+from its first to its last frame and giving RGB for the frames that are used, one bilinear `cv2.warpPerspective` for
+each frame of the grid, simplejpeg coding it; the worst of three sizes. Both are processor time on one thread, which
+other work on the machine changes little. The filters measure clips, which no floor does: `filters_ms` is what they
+add to a grid whose first clip they accept.
+
+`two_workers_vs_one` and `ray_vs_bare_pool` compare rates from the first finished shards to the last, so that starting
+processes is not counted; the pool is `multiprocessing`'s, making the same shards. They need two idle cores.
+`peak_rss_mb_2h_video` is a worker process on a video of two hours.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import simplejpeg
+from reporting import Benchmark
+
+from fourreal.datagen.selection.filters import ClipFilters
+from fourreal.datagen.synthesize import Config, Synthesizer, data_job
+from fourreal.datagen.videos.reader import accept_all
+from fourreal.datagen.videos.scan import list_windows
+from fourreal.platform.codec import JPEG_QUALITY, encode
+from fourreal.platform.datajob import Item, ItemFailure, run_data_job
+from fourreal.platform.datajob.plan import make_plan
+from fourreal.platform.datajob.shard_task import ShardOrder, make_shard
+from fourreal.platform.runtime import ray_session
+from fourreal.platform.storage import Storage
+from fourreal.platform.video import write_video
+
+SIZES = ((96, 160), (288, 512), (512, 512))
+_NO_FILTERS = ClipFilters(
+    min_brightness=0, max_brightness=9, min_contrast=0, max_flicker=9, max_fade=9, max_blur=9, max_text=9,
+    max_overlay=9, min_tracked=0, min_motion=0, max_motion=9, max_camera=9, max_shake=9,
+)  # fmt: skip
+
+
+def moving_video(path: Path, frames: int, height: int, width: int, seed: int = 0) -> None:
+    """A slow pan over dead leaves (discs of all sizes, the statistics of photographs), a disc of others before them."""
+    rng = np.random.default_rng(seed)
+    scene = np.full((height + 2 * frames, width + 4 * frames, 3), 120, np.uint8)
+    for _ in range(3000):
+        centre = (int(rng.integers(scene.shape[1])), int(rng.integers(scene.shape[0])))
+        radius = int(min(height / 200 * rng.random() ** -0.7, height / 5))
+        cv2.circle(scene, centre, radius, rng.normal(120, 50, 3).clip(5, 250).tolist(), -1, cv2.LINE_AA)
+    scene = cv2.GaussianBlur(scene, (0, 0), 0.7)
+    side = 2 * (height // 5)
+    disc = scene[-side:, -side:].copy()
+    inside = cv2.circle(np.zeros((side, side), np.uint8), (side // 2, side // 2), side // 2, 255, -1) > 0
+    shown = []
+    for i in range(frames):
+        picture = scene[i : i + height, 2 * i : 2 * i + width].copy()
+        left = width // 5 + 3 * i % (width // 2)
+        picture[height // 4 : height // 4 + side, left : left + side][inside] = disc[inside]
+        shown.append(picture)
+    write_video(path, np.stack(shown), fps=24)
+
+
+def floor_s(path: str, used: set[int], height: int, width: int, grids: int) -> float:
+    """Processor seconds of a grid that no way of making it can do without."""
+    matrix = np.array([[1.0, 0.02, 8.0], [-0.02, 1.0, 8.0], [1e-5, 0.0, 1.0]])
+    start = time.process_time()
+    with av.open(path) as container:
+        container.streams.video[0].thread_type = "NONE"
+        frames = [f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(video=0)) if i in used]
+    for i in range(grids * 8):
+        for _ in range(8):
+            warped = cv2.warpPerspective(frames[i % len(frames)], matrix, (width, height), flags=cv2.INTER_LINEAR)
+            simplejpeg.encode_jpeg(warped, JPEG_QUALITY, colorsubsampling="444")
+    return (time.process_time() - start) / grids
+
+
+def _make_all(config: Config, items: list[Item], *, filtered: bool) -> tuple[float, list[tuple[float, ...]]]:
+    """Processor seconds of a grid, and when the clips begin (milliseconds)."""
+    synthesizer = Synthesizer(config)
+    if not filtered:
+        synthesizer.process(items[0])  # what the filters measured of one clip serves all
+        synthesizer.reader.close()
+        synthesizer.reader.check = accept_all
+    starts = []
+    start = time.process_time()
+    for item in items:
+        grid = synthesizer.process(item)
+        encode(grid)
+        starts.append(float(grid.meta.provenance["start_s"]))
+    spent_s = time.process_time() - start
+    synthesizer.close()
+    return spent_s / len(items), starts
+
+
+def _time_vs_floor(benchmark: Benchmark, folder: Path, repeats: int) -> None:
+    moving_video(folder / "video.mp4", 136, 720, 1280)
+    worst = 0.0
+    for height, width in SIZES:
+        config = Config(videos=str(folder), out="unused", height=height, width=width, filters=_NO_FILTERS)
+        items = list(list_windows(config.videos, config.timing, config.clips_per_video))
+        _, starts = _make_all(config, items, filtered=False)
+        used = {round(24 * start_s) + config.stride * t for start_s in starts for t in range(config.times)}
+        ours, floors, filtered = [], [], []
+        for _ in range(repeats):
+            gc.collect()
+            ours.append(_make_all(config, items, filtered=False)[0])
+            filtered.append(_make_all(config, items, filtered=True)[0])
+            floors.append(floor_s(str(folder / "video.mp4"), used, height, width, len(items)))
+        ratio = min(ours) / min(floors)
+        worst = max(worst, ratio)
+        benchmark.add(f"grid_ms_{height}x{width}", 1e3 * min(ours))
+        benchmark.add(f"filters_ms_{height}x{width}", 1e3 * (min(filtered) - min(ours)))
+        benchmark.add(f"time_vs_floor_{height}x{width}", ratio)
+    benchmark.add("time_vs_floor", worst)
+
+
+def _rate(folder: Path, workers: int) -> float:
+    """Shards a second, from when each worker has finished its first to the last."""
+    finished = sorted(path.stat().st_mtime for path in folder.glob("shard-*.json"))
+    return (len(finished) - workers) / (finished[-1] - finished[workers - 1])
+
+
+_processor: Synthesizer | None = None
+
+
+def _make_in_pool(config: Config, order: ShardOrder) -> None:
+    global _processor  # noqa: PLW0603 - a process of the pool has one, like a Ray worker
+    _processor = _processor or Synthesizer(config)
+    make_shard(Storage(config.out), order, _processor)
+
+
+def _scaling(benchmark: Benchmark, folder: Path, shards: int) -> None:
+    videos = folder / "many"
+    videos.mkdir()
+    moving_video(videos / "0.mp4", 136, 360, 640)
+    data = (videos / "0.mp4").read_bytes()
+    for i in range(1, shards):
+        (videos / f"{i}.mp4").write_bytes(data + bytes([i]))  # another file, with the same frames
+    config = Config(
+        videos=str(videos),
+        out=str(folder / "out"),
+        filters=_NO_FILTERS,
+        workers=2,
+        duplicate_distance=None,
+        clips_per_video=2,
+        items_per_shard=2,
+    )
+    rates = {}
+    with ray_session(2):
+        for workers in (1, 2):
+            out = folder / f"ray-{workers}"
+            run_data_job(data_job(replace(config, out=str(out), workers=workers)))
+            rates[workers] = _rate(out, workers)
+    job = data_job(config)
+    plan = make_plan(job.name, job.settings, job.list_items(), job.items_per_shard)
+    orders = [ShardOrder(i, plan.items_of(i), plan.fingerprint) for i in range(plan.shard_count)]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(functools.partial(_make_in_pool, config), orders, chunksize=1)
+    benchmark.add("grids_per_s_two_workers", rates[2] * config.items_per_shard)
+    benchmark.add("two_workers_vs_one", rates[2] / rates[1])
+    benchmark.add("ray_vs_bare_pool", rates[2] / _rate(folder / "out", 2))
+
+
+def _repeat_packets(source: Path, target: Path, duration_s: float) -> None:
+    """A long video of a short one's packets."""
+    with av.open(str(source)) as short, av.open(str(target), "w") as long:
+        stream = short.streams.video[0]
+        copy = long.add_stream_from_template(stream)
+        packets = [(p.pts, p.dts, p.is_keyframe, bytes(p)) for p in short.demux(stream) if p.size]
+        length = round(short.duration / av.time_base / stream.time_base)
+        for i in range(round(duration_s / float(length * stream.time_base))):
+            for pts, dts, is_keyframe, data in packets:
+                packet = av.Packet(data)
+                packet.pts, packet.dts, packet.time_base = pts + i * length, dts + i * length, stream.time_base
+                packet.is_keyframe, packet.stream = is_keyframe, copy
+                long.mux(packet)
+
+
+def _peak_rss_mb(videos: str, connection: object) -> None:
+    import ray.data  # noqa: F401 - a worker has it, too
+
+    config = Config(videos=videos, out="unused")
+    synthesizer = Synthesizer(config)
+    made = 0
+    for item in list_windows(videos, config.timing, 8):
+        try:
+            encode(synthesizer.process(item))
+            made += 1
+        except ItemFailure:
+            pass
+    # Not getrusage: its maximum is handed down from the process that this one was forked from.
+    status = Path("/proc/self/status").read_text()
+    peak_kb = int(status.split("VmHWM:")[1].split()[0])
+    connection.send((made, peak_kb / 1024))  # type: ignore[attr-defined]
+
+
+def _memory(benchmark: Benchmark, folder: Path) -> None:
+    videos = folder / "long"
+    videos.mkdir()
+    moving_video(folder / "short.mp4", 136, 360, 640)
+    _repeat_packets(folder / "short.mp4", videos / "two-hours.mp4", 7200.0)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_peak_rss_mb, args=(str(videos), theirs))
+    child.start()
+    made, peak_mb = ours.recv()
+    child.join()
+    benchmark.add("grids_of_2h_video", made)
+    benchmark.add("peak_rss_mb_2h_video", peak_mb)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    benchmark = Benchmark(__doc__)
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        steps: list[Callable[[], None]] = [
+            lambda: _time_vs_floor(benchmark, folder, 2 if benchmark.quick else 5),
+            lambda: _memory(benchmark, folder),
+            lambda: _scaling(benchmark, folder, 14 if benchmark.quick else 100),
+        ]
+        for step in steps:
+            step()
+    benchmark.finish()
+
+
+if __name__ == "__main__":
+    main()
