@@ -11,6 +11,7 @@ from fourreal.training.model.pipeline import Generated, Pipeline
 from fourreal.training.model.policies import TrainPolicy, check_policy
 from fourreal.training.model.pretrained import load, read_description, save_pretrained
 from fourreal.training.model.sampling import Guidance, Sampling, border_given, generate_grids
+from fourreal.training.model.upsampler import Upsampler, UpsamplerConfig, upsampler_loss
 from fourreal.training.model.videos import Conditions, conditions_of
 from fourreal.training.model.windows import Windows
 
@@ -30,6 +31,8 @@ __all__ = [
     "Sampling",
     "Text",
     "TrainPolicy",
+    "Upsampler",
+    "UpsamplerConfig",
     "Windows",
     "backbone_class",
     "border_given",
@@ -41,4 +44,5 @@ __all__ = [
     "merge_lora",
     "read_description",
     "save_pretrained",
+    "upsampler_loss",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 CARD_FILE = "README.md"
+_LICENCES = "data_licences"
 
 
 def model_card(description: dict[str, Any], parameters: int) -> str:
@@ -27,7 +28,7 @@ def model_card(description: dict[str, Any], parameters: int) -> str:
         f"| backbone | {backbone} |",
         *([f"| architecture | {description['architecture']} |"] if description["architecture"] else []),
         f"| parameters | {parameters:,} |",
-        *(f"| {name} | {value} |" for name, value in config.items() if not isinstance(value, dict | list)),
+        *(f"| {name} | {_cell(value)} |" for name, value in _flat(config).items()),
         "",
         "## Training",
         "",
@@ -36,7 +37,7 @@ def model_card(description: dict[str, Any], parameters: int) -> str:
         lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in training.items())]
     else:
         lines += ["The export says nothing of how the model was trained."]
-    licences = description["training"].get("data_licences")
+    licences = description["training"].get(_LICENCES)
     lines += [
         "",
         "Licences of the data: "
@@ -53,10 +54,11 @@ def model_card(description: dict[str, Any], parameters: int) -> str:
     return "\n".join(lines)
 
 
-_TITLES = {"base": "Video model", "grid": "View-time grid model"}
+_TITLES = {"base": "Video model", "grid": "View-time grid model", "upsampler": "Video upsampler"}
 _WHAT = {
     "base": "Fills in the unknown frames of a fixed-view or freeze-time video (4Real-Video's base model).",
     "grid": "Fills a grid of views and times from a fixed-view and a freeze-time video (4Real-Video).",
+    "upsampler": "Makes frames of a grid larger (4Real-Video's diffusion upsampler).",
 }
 _USE = {
     "base": [
@@ -71,6 +73,12 @@ _USE = {
         "grid = pipe(fixed_view=video, freeze_time=orbit, steps=4, seed=0)  # uint8 [T, H, W, 3] and [V, H, W, 3]",
         "grid.frames  # uint8 [V, T, H, W, 3]",
     ],
+    "upsampler": [
+        "from fourreal.training.model import load",
+        "",
+        'upsampler = load("FOLDER", "upsampler")',
+        "upsampler.upsample(frames)  # uint8 [V, T, h, w, 3] to [V, T, H, W, 3]",
+    ],
 }
 
 
@@ -79,7 +87,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
-        elif value is not None and name != "data_licences":
+        elif value is not None and name != _LICENCES:
             flat[prefix + name] = value
     return flat
 

@@ -30,6 +30,7 @@ from fourreal.training.model.sampling import (
     Sampling,
     sample_grids,
 )
+from fourreal.training.model.upsampler import Upsampler
 from fourreal.training.model.videos import Conditions, conditions_of
 from fourreal.training.model.windows import Frames, Mask, Windows, fill_in_windows
 
@@ -55,29 +56,40 @@ class Pipeline:
     model: GridModel
     codec: Codec = field(default_factory=PixelCodec)
     text_encoder: TextEncoder | None = None
+    upsampler: Upsampler | None = None
     training: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, device: Device = "cpu", text_encoder: TextEncoder | None = None
+        cls,
+        folder: str | Path,
+        *,
+        upsampler: str | Path | None = None,
+        device: Device = "cpu",
+        text_encoder: TextEncoder | None = None,
     ) -> Self:
-        """The pipeline of an exported grid model. A model of latents has its autoencoder in the folder `vae` beside.
+        """The pipeline of an exported grid model, and of an exported upsampler if there is one.
+
+        A model of latents has its autoencoder in the folder `vae` beside its weights.
 
         ValueError, in one sentence, when the folder is no grid model or lacks its autoencoder.
         """
         model = load(folder, "grid")
         codec = make_codec(model, folder)
-        pipeline = cls(model, codec, text_encoder, read_description(folder)["training"])
+        larger = None if upsampler is None else load(upsampler, "upsampler")
+        pipeline = cls(model, codec, text_encoder, larger, read_description(folder)["training"])
         pipeline.to(device)
         return pipeline
 
     def to(self, device: Device) -> None:
-        """Move the model, and its autoencoder if it has one."""
+        """Move the model, and its autoencoder and upsampler if it has them."""
         self.model.to(device)
         self.codec.to(device)
+        if self.upsampler is not None:
+            self.upsampler.to(device)
 
     def save_pretrained(self, folder: str | Path, training: dict[str, Any] | None = None) -> Path:
-        """Write everything but the text encoder: weights as safetensors, configuration, and a model card."""
+        """Write model and autoencoder: weights as safetensors, configuration, and a model card."""
         path = save_pretrained(self.model, folder, self.training if training is None else training)
         self.codec.save(path)
         return path
@@ -139,6 +151,14 @@ class Pipeline:
             return Generated(make(conditions.frames, conditions.given, seed), conditions.given, record)
         frames, made = fill_in_windows(make, conditions.frames, conditions.given, windows, seed)
         return Generated(frames, conditions.given, {**record, "windows": made})
+
+    def upsample(
+        self, frames: Frames, sampling: Sampling | None = None, *, seed: int = 0, augmentation: float = 0.0
+    ) -> Frames:
+        """Frames [V, T, h, w, 3] of this model made larger (`Upsampler.upsample`). ValueError without an upsampler."""
+        if self.upsampler is None:
+            raise ValueError("this pipeline has no upsampler; load it with upsampler=FOLDER of an exported one")
+        return self.upsampler.upsample(frames, sampling, seed=seed, augmentation=augmentation)
 
     @torch.no_grad()
     def _make(

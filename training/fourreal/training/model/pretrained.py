@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -14,26 +14,29 @@ from fourreal.training.model.backbones.base import Backbone, align
 from fourreal.training.model.card import CARD_FILE, model_card
 from fourreal.training.model.grid_model import GridModel
 from fourreal.training.model.lora import LoraLinear
+from fourreal.training.model.upsampler import Upsampler, UpsamplerConfig
 
 SCHEMA_VERSION = 2
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
-Kind = Literal["base", "grid"]
+Kind = Literal["base", "grid", "upsampler"]
 
 
-def save_pretrained(model: Backbone | GridModel, folder: str | Path, training: dict[str, Any] | None = None) -> Path:
+def save_pretrained(
+    model: Backbone | GridModel | Upsampler, folder: str | Path, training: dict[str, Any] | None = None
+) -> Path:
     """Write the model to a folder (made if missing) and return it; `training` records how it was made."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    is_grid = isinstance(model, GridModel)
-    backbone = model.backbone if isinstance(model, GridModel) else model
+    backbone = model if isinstance(model, Backbone) else model.backbone
+    kind: Kind = "grid" if isinstance(model, GridModel) else "upsampler" if isinstance(model, Upsampler) else "base"
     description: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "kind": "grid" if is_grid else "base",
+        "kind": kind,
         "architecture": model.architecture if isinstance(model, GridModel) else None,
         "backbone": backbone.name,
-        "model": backbone.config.to_dict(),
+        "model": model.config.to_dict(),
         "training": training or {},
     }
     if any(isinstance(module, LoraLinear) for module in model.modules()):
@@ -56,13 +59,17 @@ def load(
 ) -> GridModel: ...
 @overload
 def load(
+    folder: str | Path, kind: Literal["upsampler"], *, architecture: str | None = None, backbone: str | None = None
+) -> Upsampler: ...
+@overload
+def load(
     folder: str | Path, kind: None = None, *, architecture: str | None = None, backbone: str | None = None
-) -> Backbone | GridModel: ...
+) -> Backbone | GridModel | Upsampler: ...
 
 
 def load(
     folder: str | Path, kind: Kind | None = None, *, architecture: str | None = None, backbone: str | None = None
-) -> Backbone | GridModel:
+) -> Backbone | GridModel | Upsampler:
     """The model of a folder, in evaluation mode on the CPU, with the number types it was saved in.
 
     `kind`, `architecture`, `backbone`: what it has to be, if that matters.
@@ -74,14 +81,14 @@ def load(
     found: tuple[str, ...] = (description["kind"], description["architecture"], description["backbone"])
     asked: tuple[str, ...] = (kind or found[0], architecture or found[1], backbone or found[2])
     if kind is not None and found[0] != kind:
-        raise ValueError(f"{folder} holds a {found[0]} model, a {kind} model is needed; train or name one of that kind")
+        holds, needed = (f"an {name}" if name == "upsampler" else f"a {name}" for name in (found[0], kind))
+        raise ValueError(f"{folder} holds {holds} model, {needed} model is needed; train or name one of that kind")
     if found != asked:
         raise ValueError(
-            f"{folder} holds a {found[1] or 'base'} model on a {found[2]} backbone, a {asked[1] or 'base'} model on a "
-            f"{asked[2]} backbone is needed; train or name such a one"
+            f"{folder} holds a {found[1] or found[0]} model on a {found[2]} backbone, "
+            f"a {asked[1] or asked[0]} model on a {asked[2]} backbone is needed; train or name such a one"
         )
-    made = make_backbone(description["backbone"], description["model"])
-    model = made if found[0] == "base" else GridModel(made, description["architecture"])
+    model = _initial(description)
     try:
         weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
@@ -98,6 +105,13 @@ def load(
     model.load_state_dict(weights, assign=True)  # the numbers keep the type they were saved in
     align(model)
     return model.eval()
+
+
+def _initial(description: dict[str, Any]) -> Backbone | GridModel | Upsampler:
+    if description["kind"] == "upsampler":
+        return Upsampler(UpsamplerConfig.from_dict(description["model"]))
+    backbone = make_backbone(description["backbone"], description["model"])
+    return backbone if description["kind"] == "base" else GridModel(backbone, description["architecture"])
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
@@ -117,6 +131,7 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     version = description.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}, this fourreal reads {SCHEMA_VERSION}; use its own")
-    if description.get("kind") not in ("base", "grid"):
-        raise ValueError(f"{path} names kind {description.get('kind')!r}, this fourreal knows base and grid")
+    if description.get("kind") not in get_args(Kind):
+        known = ", ".join(get_args(Kind))
+        raise ValueError(f"{path} names kind {description.get('kind')!r}, this fourreal knows {known}")
     return description

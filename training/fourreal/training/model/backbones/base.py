@@ -113,8 +113,8 @@ class Backbone(nn.Module, ABC):
     """A video diffusion transformer over one sequence of frames, whose layers a grid model runs along either axis.
 
     Frames are *given* (clean, diffusion time 0) or *unknown* (diffusion time s); any subset may be given.
-    Subclasses set `config`, `hidden_dim` (D), `depth`, `channels` (C) and `context_embedding` ([2, D], fixed view and
-    freeze time), and implement the methods below.
+    Subclasses set `config`, `hidden_dim` (D), `depth`, `channels` (C, as read) and `context_embedding` ([2, D], fixed
+    view and freeze time), and implement the methods below.
     """
 
     name: str

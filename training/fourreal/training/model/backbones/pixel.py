@@ -98,10 +98,11 @@ class PixelBackbone(Backbone):
     def __init__(self, config: PixelConfig) -> None:
         super().__init__()
         self.config = config
-        self.hidden_dim, self.depth, self.channels = config.hidden_dim, config.depth, config.channels
+        self.hidden_dim, self.depth = config.hidden_dim, config.depth
+        self.channels = config.channels + config.condition_channels
         dim = config.hidden_dim
         patch_numbers = config.channels * config.patch_size**2
-        self.patch_embedding = nn.Linear(patch_numbers, dim)
+        self.patch_embedding = nn.Linear(self.channels * config.patch_size**2, dim)
         self.given_embedding = nn.Embedding(2, dim)
         self.context_embedding = nn.Embedding(2, dim)
         self.time_mlp = TimeEmbedding(dim)

@@ -21,6 +21,7 @@ _HEAD_DIMS: dict[Size, int] = {"nano": 16, "tiny": 32, "small": 64, "base": 64, 
 class PixelConfig(BackboneConfig):
     """Shape of the pixel-space transformer. Lengths in pixels, except `hidden_dim` (trunk width in numbers).
 
+    `condition_channels`: channels that are read behind the noisy ones of every frame, and not predicted.
     Raises ValueError when fields do not fit each other.
     """
 
@@ -31,6 +32,7 @@ class PixelConfig(BackboneConfig):
     depth: int = 4
     heads: int = 4
     channels: int = 3
+    condition_channels: int = 0
     prediction: Prediction = "clean"
 
     def __post_init__(self) -> None:
@@ -38,6 +40,8 @@ class PixelConfig(BackboneConfig):
         for name in ("height", "width", "patch_size", "hidden_dim", "depth", "heads", "channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a positive number")
+        if self.condition_channels < 0:
+            raise ValueError(f"condition_channels is {self.condition_channels}; give 0 or more")
         for name in ("height", "width"):
             size = getattr(self, name)
             if size % self.patch_size:
