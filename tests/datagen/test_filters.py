@@ -17,7 +17,7 @@ from fourreal.datagen.blender.scene import Measurement, Scene
 from fourreal.datagen.filters import Filters, check
 from fourreal.datagen.render import Renderer
 from fourreal.datagen.render_config import Config
-from fourreal.datagen.statistics import geometry_statistics, pixel_statistics
+from fourreal.datagen.statistics import geometry_statistics, hull_areas, pixel_statistics
 from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.errors import UserError
 
@@ -37,6 +37,11 @@ def square(t: int, *, colour: float = 0.5, two_colours: bool = True, top: int = 
 def pixels_of(frames: list[np.ndarray]) -> RenderedPixels:
     colour = np.stack([np.stack(frames)] * V)
     return RenderedPixels(colour, np.ones(colour.shape[:-1], np.float32))
+
+
+def of_pixels(pixels: RenderedPixels, hull: np.ndarray | None = None) -> dict[str, float]:
+    """Of pixels whose geometry, unless it is given, always fills the same part of the frame."""
+    return pixel_statistics(pixels, np.ones((V, T)) if hull is None else hull)
 
 
 def reason_of(statistics: dict[str, float], **settings: float) -> str:
@@ -86,13 +91,13 @@ def test_what_grows_or_travels_too_far_is_refused() -> None:
 
 
 def test_good_pixels_are_kept_and_measured() -> None:
-    statistics = pixel_statistics(pixels_of([square(t) for t in range(T)]))
+    statistics = of_pixels(pixels_of([square(t) for t in range(T)]))
     assert reason_of(statistics) == "kept"
     assert statistics["coverage_mean"] == statistics["coverage_min"] == pytest.approx(144 / (H * W))
     assert statistics["silhouette_change"] == pytest.approx(24 / 156)
     assert statistics["border_share"] == 0.0
     assert statistics["flicker"] < 0.01
-    again = pixel_statistics(pixels_of([square(0)] * T))
+    again = of_pixels(pixels_of([square(0)] * T))
     assert again["silhouette_change"] == again["flicker"] == 0.0
 
 
@@ -108,17 +113,41 @@ def test_good_pixels_are_kept_and_measured() -> None:
     ],
 )
 def test_bad_pixels_are_refused_with_the_reason(frames: list[np.ndarray], reason: str) -> None:
-    statistics = pixel_statistics(pixels_of(frames))
+    statistics = of_pixels(pixels_of(frames))
     assert reason_of(statistics) == reason
     off = {f.name: 0.0 if f.name.startswith("min") else 1e9 for f in fields(Filters)}
     assert reason_of(statistics, **off) == "kept"
+
+
+def test_fast_motion_is_no_flicker_where_the_geometry_says_that_it_is_motion() -> None:
+    sizes = np.array([4.0, 9.0] * (T // 2))
+    frames = [square(0) * (np.mgrid[:H, :W].max(axis=0) < 6 + size)[..., None] for size in sizes]
+    jumping = pixels_of(frames)
+    assert reason_of(of_pixels(jumping)) == "flicker"
+    area = jumping.alpha.mean(axis=(2, 3))
+    assert reason_of(of_pixels(jumping, area)) == "kept"
+    assert reason_of(of_pixels(pixels_of([square(0)] * T), area)) == "flicker", "it should have moved"
+
+
+def test_hull_areas_follow_a_ball_that_grows_and_shrinks() -> None:
+    ball = np.random.default_rng(0).normal(size=(500, 3))
+    ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+    points = ball * np.array([1.0, 0.5, 0.25, 0.5])[:, None, None]
+    measurement = Measurement(points, points, points[..., 2].min(axis=1))
+    scene = scene_of(measurement)
+    (in_scene,) = in_world([measurement], scene)
+    areas = hull_areas(scene, in_scene)
+    assert areas.shape == (5, 4)
+    assert np.sqrt(areas / areas[:, :1]) == pytest.approx(np.array([[1.0, 0.5, 0.25, 0.5]] * 5), rel=0.1)
+    wide_px = np.sqrt(areas[:, 0] * 96 * 160 * 4.0 / np.pi)
+    assert 0.6 * 96 < wide_px.max() < 0.9 * 96
 
 
 def test_noise_alone_is_no_colour_and_no_flicker() -> None:
     rng = np.random.default_rng(0)
     frames = [square(t, two_colours=False) for t in range(T)]
     noisy = [frame * rng.uniform(0.8, 1.2, (H, W, 1)).astype(np.float16) ** [1, 1, 1, 0] for frame in frames]
-    statistics = pixel_statistics(pixels_of(noisy))
+    statistics = of_pixels(pixels_of(noisy))
     assert statistics["flicker"] < 0.02
     assert statistics["colour_spread"] < 0.03
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
+import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.datagen.glb import Glb
@@ -15,9 +18,11 @@ from tests.datagen.objaverse_mirror import Mirror, annotation, glb_bytes, row, s
 from tests.datagen.test_animations import fox
 
 from fourreal.datagen.assets import list_assets, open_assets
+from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.datagen.filters import Filters
 from fourreal.datagen.objaverse.settings import Downloads, Selection
-from fourreal.datagen.render import Config, Renderer, run
+from fourreal.datagen.objaverse.source import ObjaverseAssets
+from fourreal.datagen.render import Config, Renderer, data_job, run
 from fourreal.platform.config import as_yaml, parse
 from fourreal.platform.datajob import Item, ItemFailure, list_quarantine
 from fourreal.platform.datajob.preparation import prepare_items
@@ -104,6 +109,84 @@ def test_files_are_kept_or_not(keep: bool, tmp_path: Path, mirror: Mirror) -> No
         preparer.release(item)
         preparer.release(item)
     assert len(list((tmp_path / "cache").rglob("*.glb"))) == (3 if keep else 0)
+
+
+def test_workers_that_delete_each_others_files_all_read_whole_ones(tmp_path: Path, mirror: Mirror) -> None:
+    """Each has a cache of its own over the same folder, as processes have; several items show one asset."""
+    downloads = downloads_of(tmp_path, mirror, keep=False)
+    sources = [ObjaverseAssets("objaverse", 0, Selection(), downloads) for _ in range(4)]
+    items = list(list_assets(sources[0], 4))
+    whole = mirror.files[mirror.address("aaa")]
+
+    def work(source: ObjaverseAssets) -> list[bool]:
+        preparation = source.preparation()
+        assert preparation is not None
+        preparer, found = preparation.make_preparer(), []
+        for item in items:
+            preparer.prepare(item)
+            path, sha256 = source.local(item, cast(BlenderWorker, None))
+            preparer.release(item)
+            found.append(path.read_bytes() == whole and sha256 == hashlib.sha256(whole).hexdigest())
+        return found
+
+    with ThreadPoolExecutor(len(sources)) as threads:
+        assert all(all(found) for found in threads.map(work, sources))
+    held = [source.scratch.path("x").parent.parent for source in sources]
+    for source in sources:
+        source.close()
+    assert not any(folder.exists() for folder in held)
+    assert not list((tmp_path / "cache").rglob("*.glb"))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_is_deleted_before_it_is_read_is_fetched_again(
+    links: bool, tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ObjaverseAssets("objaverse", 0, Selection(), downloads_of(tmp_path, mirror))
+    (item, *_) = source.items()
+    get, deleted = source.cache.glb, []
+
+    def deleted_by_another(name: str, address: str, sha256: str = "") -> Path:
+        path = get(name, address, sha256)
+        if len(deleted) < 2:
+            path.unlink()
+            deleted.append(name)
+        return path
+
+    def refuse(own: Path, path: Path) -> None:
+        if not path.exists():
+            raise FileNotFoundError(path)
+        raise OSError(errno.EXDEV, "another device")
+
+    monkeypatch.setattr(source.cache, "glb", deleted_by_another)
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path, _ = source.local(item, cast(BlenderWorker, None))
+    assert len(deleted) == 2
+    kept = source.cache.path(item.spec["file"])
+    assert path.read_bytes() == kept.read_bytes()
+    assert path.samefile(kept) == links
+    monkeypatch.setattr(source.cache, "glb", lambda *of: tmp_path / "gone")
+    with pytest.raises(ItemFailure, match="is deleted from the cache"):
+        source.local(item, cast(BlenderWorker, None))
+    source.close()
+
+
+def test_files_of_a_group_are_released_together(tmp_path: Path, mirror: Mirror) -> None:
+    config = dataclasses.replace(
+        render_config(tmp_path, mirror),
+        objects_per_scene=(2, 2),
+        device="cpu",
+        download=downloads_of(tmp_path, mirror, keep=False),
+    )
+    job = data_job(config)
+    assert job.preparation is not None
+    preparer = job.preparation.make_preparer()
+    (scene, *_) = job.list_items()
+    preparer.prepare(scene)
+    assert len(list((tmp_path / "cache").rglob("*.glb"))) == 2
+    preparer.release(scene)
+    assert not list((tmp_path / "cache").rglob("*.glb"))
 
 
 def test_the_command_line_and_its_file_say_the_same(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from fourreal.datagen.render_device import device_of
 from fourreal.datagen.scene_items import group_items, group_preparation, objects_of
 from fourreal.datagen.seeds import item_rng
 from fourreal.datagen.staging import Member, Stage, item_failure, named_in_failures, set_stage
-from fourreal.datagen.statistics import pixel_statistics
+from fourreal.datagen.statistics import hull_areas, pixel_statistics
 from fourreal.datagen.statistics_page import write_statistics_page
 from fourreal.platform.config import command
 from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, run_data_job
@@ -98,7 +98,7 @@ class Renderer:
         pixels = self.worker.render(scene, outputs=c.outputs)
         if not np.isfinite(pixels.colour[:, :, *pixels.window]).all():
             raise ItemFailure("filter", "nan_pixels", "the render holds values that are no numbers")
-        statistics |= pixel_statistics(pixels)
+        statistics |= pixel_statistics(pixels, hull_areas(scene, stage.measured_in(scene)))
         check(statistics, c.filters, times=c.times)
         background = choose_background(outline_of(pixels, scene), c.background, rng)
         meta = GridMeta(

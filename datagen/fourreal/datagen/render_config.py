@@ -101,10 +101,6 @@ class Config(GridJobConfig):
             raise UserError(
                 f"--objects-per-scene takes LEAST MOST, 1 <= LEAST <= MOST <= {MOST_OBJECTS}, not {least} {most}"
             )
-        if self.several_objects and not self.download.keep:
-            raise UserError(
-                "--objects-per-scene shows assets in several scenes: --download.no-keep would delete them between"
-            )
 
     @property
     def several_objects(self) -> bool:

@@ -81,7 +81,7 @@ def _prepare_each(make_preparer: Callable[[], Preparer]) -> Preparer:
 
 @dataclass(frozen=True)
 class _EachObject:
-    """Prepares every object of an item; see `Preparer`."""
+    """Prepares, and releases, every object of an item; see `Preparer`."""
 
     preparer: Preparer
 
@@ -94,7 +94,9 @@ class _EachObject:
                 raise naming(part, failure) from None
 
     def release(self, item: Item) -> None:
-        """See `Preparer`; nothing: other scenes may show the same assets."""
+        """See `Preparer`. Other scenes may show the same assets: these fetch them again."""
+        for part in objects_of(item):
+            self.preparer.release(part)
 
 
 def _scene(items: Sequence[Item]) -> Item:

@@ -51,27 +51,40 @@ def geometry_statistics(scene: Scene, measurement: Measurement) -> dict[str, flo
     }
 
 
-def pixel_statistics(pixels: RenderedPixels) -> dict[str, float]:
-    """What the render says of the asset, whatever is behind it.
+def hull_areas(scene: Scene, measurement: Measurement) -> npt.NDArray[np.float64]:
+    """Share of the frame that the convex hull of all objects covers, where they are in the scene: `[V, T]`."""
+    T, D, _ = measurement.hull.shape
+    areas = np.empty((len(scene.cameras), T))
+    for v, camera in enumerate(scene.cameras):
+        lens, pose = camera.intrinsics_matrix(), camera.world_to_camera_matrix()
+        outlines = project(measurement.hull.reshape(-1, 3), lens, pose)[0].reshape(T, D, 2).astype(np.float32)
+        areas[v] = [cv2.contourArea(cv2.convexHull(outline)) for outline in outlines]
+    return np.maximum(areas, 1.0) / (scene.height * scene.width)
+
+
+def pixel_statistics(pixels: RenderedPixels, hull: npt.NDArray[np.float64]) -> dict[str, float]:
+    """What the render says of the asset, whatever is behind it; `hull` are its `hull_areas`.
 
     `coverage_mean` and `coverage_min` are shares of the frame that it covers, over all views (at the time when that
     is least). `border_share` is the share of the frame's outermost pixels that it covers in the frame where that is
     most. `silhouette_change` is the part of two neighbouring times' silhouettes that only one of them has (0: the
-    same, 1: apart), on average. `flicker` is how far the brightness of the asset (sRGB, 0 to 1) or the area that it
-    covers (relative to its mean) is, on average, from the mean of the times before and after. `colour_spread` is the
-    standard deviation of its colour (sRGB, 0 to 1), noise smoothed away.
+    same, 1: apart), on average. `flicker` is how far the brightness of the asset (sRGB, 0 to 1), or the part of its
+    convex hull that it fills (relative to its mean), is, on average, from the mean of the times before and after: not
+    the area itself, which fast motion changes as much. What turns or grows takes its hull along, what appears and
+    disappears does not. `colour_spread` is the standard deviation of its colour (sRGB, 0 to 1), noise smoothed away.
     """
     alpha = pixels.alpha
     seen = alpha > _SEEN
     area = alpha.mean(axis=(2, 3), dtype=np.float64)
     edges = (seen[:, :, 0], seen[:, :, -1], seen[:, :, :, 0], seen[:, :, :, -1])
+    filled = area / hull
     luma, spread = _colours(pixels, seen)
     return {
         "coverage_mean": float(area.mean()),
         "coverage_min": float(area.mean(axis=0).min()),
         "border_share": float(np.concatenate(edges, axis=-1).mean(axis=-1).max()),
         "silhouette_change": _silhouette_change(seen),
-        "flicker": max(_jitter(luma), _jitter(area / max(float(area.mean()), 1e-9))),
+        "flicker": max(_jitter(luma), _jitter(filled / max(float(filled.mean()), 1e-9))),
         "colour_spread": spread,
     }
 

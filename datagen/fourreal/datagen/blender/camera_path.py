@@ -37,7 +37,8 @@ class CameraSettings:
     fov_degrees: Range = (25.0, 45.0)
     """Vertical field of view, at most 60; with --camera.fill it decides the distance."""
     fill: Range = (0.68, 0.88)
-    """Extent of the asset, in the view where it is largest, as a share of the frame's smaller side."""
+    """Extent of the asset, in the view where it is largest, as a share of the frame's smaller side; several objects are
+    held against height and width each, being wide."""
 
     def __post_init__(self) -> None:
         steepest = _STEEPEST_DEGREES - abs(self.elevation_change_degrees)
@@ -92,26 +93,26 @@ def draw_path(settings: CameraSettings, views: int, height: int, width: int, rng
     return CameraPath(start + turn * along, elevation + rise * change, 1.0 + recede * change, lens)
 
 
-def distance_for(path: CameraPath, hull: Array, fill: float) -> float:
+def distance_for(path: CameraPath, hull: Array, fill: float, *, each_side: bool = False) -> float:
     """The smallest distance (metres) at which `hull` `[N, 3]`, around the origin, is inside of every view, and its
-    extent at most `fill` of the frame's smaller side.
+    extent at most `fill` of the frame's smaller side, or of `each_side`: height of height, width of width.
 
     By bisection: farther is smaller.
     """
     middle = path.lens[:2, 2]
-    wanted_px = fill * 2.0 * middle.min()
+    wanted_px = fill * 2.0 * (middle if each_side else np.full(2, middle.min()))
     # Only depth hangs on the distance. [3, V, N]: each coordinate in one piece, for this is tried many times.
     x, y, z = np.ascontiguousarray(np.moveaxis(hull @ path.poses(1.0)[:, :3, :3].transpose(0, 2, 1), -1, 0))
-    sides = ((x * path.lens[0, 0], middle[0]), (y * path.lens[1, 1], middle[1]))
+    sides = ((x * path.lens[0, 0], middle[0], wanted_px[0]), (y * path.lens[1, 1], middle[1], wanted_px[1]))
 
     def fits(distance: float) -> bool:
         depth = z + (distance * path.stretch)[:, None]
         if depth.min() < _NEAREST_M:
             return False
-        for scaled, half_px in sides:
+        for scaled, half_px, most_px in sides:
             offset = scaled / depth  # pixels from the middle of the frame
             low, high = offset.min(axis=1), offset.max(axis=1)
-            if max(high.max(), -low.min()) > _ROOM * half_px or (high - low).max() > wanted_px:
+            if max(high.max(), -low.min()) > _ROOM * half_px or (high - low).max() > most_px:
                 return False
         return True
 

@@ -65,7 +65,7 @@ def build_scene(
     path = draw_path(camera, views, height, width, rng)
     if on_ground:
         path = path.above(_LOWEST_CAMERA)
-    poses = path.poses(distance_for(path, hull, rng.uniform(*camera.fill)))
+    poses = path.poses(distance_for(path, hull, rng.uniform(*camera.fill), each_side=len(actors) > 1))
     middle = 0.5 * (path.azimuth[0] + path.azimuth[-1])
     return Scene(
         actors=tuple(replace(actor, placement=actor.placement.then(normalisation)) for actor in actors),

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from fourreal.datagen.blender.background import Background, BackgroundSettings, Outline, choose_background
+from fourreal.datagen.blender.background import Background, Outline, contrast
 from fourreal.datagen.blender.pixels import srgb_to_linear
 from fourreal.datagen.blender.scene import Camera, Ground, Measurement, Scene, Vector
 from fourreal.platform.cameras import camera_centre
+
+Array = npt.NDArray[np.float64]
 
 _SOLID, _END = 1.6, 5.0
 """Where the ground begins to fade and where it ends, in distances of the farthest camera."""
@@ -18,6 +21,9 @@ _BELOW_M = 1e-4
 """Keeps surfaces that lie on the ground from fighting with it for pixels."""
 _LIT = 0.85
 """What the lights make of a floor, as a share of its own colour, roughly; its colour is chosen for how it will look."""
+_LEVELS = (0.34, 0.78)
+"""Brightness of its colour, sRGB: shadows are hard to see on a floor much darker."""
+_TRIES = 24
 _PROBE_PX = 48
 _PROBE_VIEWS = 3
 
@@ -59,7 +65,6 @@ def draw_ground(
     """
     if kind == "any":
         kind = str(rng.choice(["plain", "textured"]))
-    chosen = choose_background(outline, BackgroundSettings(kind="coloured", min_contrast=min_contrast), rng)
     farthest = np.linalg.norm(
         camera_centre(np.stack([c.world_to_camera_matrix() for c in scene.cameras])), axis=1
     ).max()
@@ -67,7 +72,7 @@ def draw_ground(
     return Ground(
         kind=kind,
         height=float(measurement.lowest.min()) - _BELOW_M,
-        colours=_albedos(chosen, kind, rng),
+        colours=_albedos(_colour(outline, min_contrast, rng), kind, rng),
         roughness=float(rng.uniform(0.6, 1.0)),
         grain_per_m=float(rng.uniform(0.8, 4.0)),
         offset=(x, y, 0.0),
@@ -76,10 +81,23 @@ def draw_ground(
     )
 
 
-def _albedos(chosen: Background, kind: str, rng: np.random.Generator) -> tuple[Vector, Vector]:
-    """Linear colours of a floor that looks about as the background does: of patches somewhat lighter and darker."""
-    middle = 0.5 * (np.array(chosen.down) + np.array(chosen.up))
-    swing = rng.uniform(0.04, 0.09) + rng.uniform(-0.02, 0.02, size=3) if kind == "textured" else np.zeros(3)
+def _colour(outline: Outline, min_contrast: float, rng: np.random.Generator) -> Array:
+    """Draw sRGB colours `[3]` until the outline stands apart from one; that with most contrast if none is enough."""
+    best, most = np.full(3, 0.5), -1.0
+    for _ in range(_TRIES):
+        colour = np.clip(rng.uniform(*_LEVELS) + rng.uniform(-0.08, 0.08, size=3), 0.0, 1.0)
+        r, g, b = colour.tolist()
+        apart = contrast(Background("coloured", (r, g, b), (r, g, b)), outline)
+        if apart > most:
+            best, most = colour, apart
+        if most >= min_contrast:
+            break
+    return best
+
+
+def _albedos(middle: Array, kind: str, rng: np.random.Generator) -> tuple[Vector, Vector]:
+    """Linear colours of a floor that looks about like this sRGB colour, in patches somewhat lighter and darker."""
+    swing = rng.uniform(0.03, 0.07) + rng.uniform(-0.02, 0.02, size=3) if kind == "textured" else np.zeros(3)
     ends = (srgb_to_linear(np.clip(middle + side * swing, 0.0, 1.0)) / _LIT for side in (-1.0, 1.0))
     a, b = (np.clip(end, 0.02, 0.9).tolist() for end in ends)
     return (a[0], a[1], a[2]), (b[0], b[1], b[2])

@@ -106,8 +106,8 @@ class Actor:
 class Ground:
     """A horizontal floor at `height` (metres in the world), of two linear RGB colours that noise blends.
 
-    It is opaque up to `solid_m` from the point under the origin and fades out up to `end_m`; `grain_per_m` is the
-    noise's frequency, `offset` the place in the noise.
+    `roughness` is that of a matte surface (Oren and Nayar's). It is opaque up to `solid_m` from the point under the
+    origin and fades out up to `end_m`; `grain_per_m` is the noise's frequency, `offset` the place in the noise.
     """
 
     kind: str

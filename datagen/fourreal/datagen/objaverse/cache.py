@@ -46,12 +46,13 @@ class Cache:
         """
         path = self.path(name)
         with self._alone(path):
-            if path.exists():
-                try:
-                    check(path)
-                    return path
-                except DownloadFailure:
-                    path.unlink(missing_ok=True)
+            try:
+                check(path)
+                return path
+            except (FileNotFoundError, NotADirectoryError):
+                pass  # never here, or deleted just now by another worker that needs it no more
+            except DownloadFailure:
+                path.unlink(missing_ok=True)
             self._download(urljoin(f"{self.downloads.url.rstrip('/')}/", address), path, check)
         return path
 

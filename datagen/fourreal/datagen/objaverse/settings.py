@@ -74,7 +74,7 @@ class Downloads:
     timeout_s: float = 900.0
     """Time for one attempt at one file."""
     keep: bool = True
-    """Keep files in the cache after their grids are written."""
+    """Keep files in the cache after their grids are written. Without, one that several shards show may come again."""
 
     def __post_init__(self) -> None:
         for name in ("parallel", "attempts"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fourreal.datagen.assets.source import Scratch
 from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.datagen.objaverse import package
 from fourreal.datagen.objaverse.cache import Cache
@@ -19,6 +21,9 @@ from fourreal.datagen.objaverse.verify import check_json_gz, sha256_of
 from fourreal.platform.datajob import Item, ItemFailure, Preparation
 from fourreal.platform.errors import UserError
 
+_TRIES = 10
+"""How often a file is fetched that others delete before it is linked."""
+
 
 class ObjaverseAssets:
     """Objects of Objaverse 1.0 or XL, as selected."""
@@ -26,6 +31,7 @@ class ObjaverseAssets:
     def __init__(self, assets: str, seed: int, selection: Selection, downloads: Downloads) -> None:
         self.assets, self.seed, self.selection = assets, seed, selection
         self.cache = Cache(downloads)
+        self.scratch = Scratch()
 
     def items(self) -> Iterator[Item]:
         """See `AssetSource`. Metadata come from the server when they are not here; UserError when they cannot."""
@@ -49,12 +55,20 @@ class ObjaverseAssets:
         return Preparation(functools.partial(Downloader, downloads), downloads.parallel, downloads.ahead)
 
     def local(self, item: Item, worker: BlenderWorker) -> tuple[Path, str]:
-        """See `AssetSource`."""
-        path = fetch(self.cache, item)
-        return path, str(item.spec.get("sha256") or sha256_of(path))
+        """See `AssetSource`. Blender reads a name of this worker's own: others may delete the one in the cache."""
+        self.scratch.begin()
+        own = self.scratch.path(Path(str(item.spec["file"])).name)
+        for _ in range(_TRIES):
+            try:
+                _link(fetch(self.cache, item), own)
+            except FileNotFoundError:
+                continue  # another worker was done with it between these two steps
+            return own, str(item.spec.get("sha256") or sha256_of(own))
+        raise ItemFailure("download", "disk", f"{item.spec['file']} is deleted from the cache as often as it comes")
 
     def close(self) -> None:
         """See `AssetSource`: downloads are kept."""
+        self.scratch.close()
 
     def _choose(self) -> list[Published]:
         s = self.selection
@@ -81,6 +95,16 @@ class Downloader:
         """See `Preparer`."""
         if not self.cache.downloads.keep:
             self.cache.path(str(item.spec["file"])).unlink(missing_ok=True)
+
+
+def _link(path: Path, own: Path) -> None:
+    """Give a file a second name; a copy where the file system has no such thing. Raises OSError."""
+    try:
+        own.hardlink_to(path)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another device, or links are not allowed
+        shutil.copyfile(path, own)
 
 
 def fetch(cache: Cache, item: Item) -> Path:

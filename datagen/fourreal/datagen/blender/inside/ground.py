@@ -26,11 +26,11 @@ def _material(ground: Ground) -> Any:
     material.use_nodes = True
     material.use_transparent_shadow = False  # or every shadow ray would ask the shader
     nodes, link = material.node_tree.nodes, material.node_tree.links.new
-    surface, output = nodes["Principled BSDF"], nodes["Material Output"]
+    surface, output = nodes.new("ShaderNodeBsdfDiffuse"), nodes["Material Output"]
+    nodes.remove(nodes["Principled BSDF"])  # seen at a slant, it would shine with the sky, which is not the background
     place, length, fade = (nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "VectorMath", "MapRange"))
     clear, mix = nodes.new("ShaderNodeBsdfTransparent"), nodes.new("ShaderNodeMixShader")
     surface.inputs["Roughness"].default_value = ground.roughness
-    surface.inputs["Specular IOR Level"].default_value = 0.2
     length.operation, fade.interpolation_type = "LENGTH", "SMOOTHSTEP"
     fade.inputs["From Min"].default_value, fade.inputs["From Max"].default_value = ground.solid_m, ground.end_m
     link(place.outputs["Object"], length.inputs[0])
@@ -48,5 +48,5 @@ def _material(ground: Ground) -> Any:
     link(place.outputs["Object"], moved.inputs[0])
     link(moved.outputs["Vector"], noise.inputs["Vector"])
     link(noise.outputs["Fac"], ramp.inputs["Fac"])
-    link(ramp.outputs["Color"], surface.inputs["Base Color"])
+    link(ramp.outputs["Color"], surface.inputs["Color"])
     return material
