@@ -46,13 +46,14 @@ class Cache:
         """
         path = self.path(name)
         with self._alone(path):
-            try:
-                check(path)
-                return path
-            except (FileNotFoundError, NotADirectoryError):
-                pass  # never here, or deleted just now by another worker that needs it no more
-            except DownloadFailure:
-                path.unlink(missing_ok=True)
+            if path.exists():
+                try:
+                    check(path)
+                    return path
+                except FileNotFoundError:
+                    pass  # deleted just now, by another worker that needs it no more
+                except DownloadFailure:
+                    path.unlink(missing_ok=True)
             self._download(urljoin(f"{self.downloads.url.rstrip('/')}/", address), path, check)
         return path
 
