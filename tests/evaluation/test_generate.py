@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,25 @@ import pytest
 import torch
 from synthetic_grids import make_grid
 
+from fourreal.evaluation.exported import model_sha256
 from fourreal.evaluation.fit import Fit
 from fourreal.evaluation.generate import Config, generate, main
 from fourreal.evaluation.given import border_mask, given_mask
-from fourreal.evaluation.grid_generator import GeneratorSettings, GridGenerator, model_sha256, sample_seed
+from fourreal.evaluation.grid_generator import GeneratorSettings, GridGenerator, sample_seed
 from fourreal.platform.codec import encode
 from fourreal.platform.datajob import Item, ItemFailure
 from fourreal.platform.grid import Grid
 from fourreal.platform.runtime import ray_session
 from fourreal.platform.shards import list_shards, read_grids, write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training.model import GridModel, PixelBackbone, PixelConfig, save_pretrained
+from fourreal.training.model import (
+    GridModel,
+    PixelBackbone,
+    PixelConfig,
+    Upsampler,
+    UpsamplerConfig,
+    save_pretrained,
+)
 
 HEIGHT, WIDTH = 12, 16
 
@@ -32,6 +41,12 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)  # at its start the model says nothing but zeros
     return str(save_pretrained(model, tmp_path_factory.mktemp("model")))
+
+
+def _upsampler(folder: Path, low: tuple[int, int]) -> str:
+    high = (2 * low[0], 2 * low[1])
+    shape: dict[str, Any] = {"patch_size": 8, "hidden_dim": 24, "depth": 1, "heads": 2}
+    return str(save_pretrained(Upsampler(UpsamplerConfig.of_size("nano", low, high, **shape)), folder))
 
 
 def _conditions(folder: Path, *grids: Grid, index: int = 0) -> str:
@@ -173,6 +188,57 @@ def test_settings_that_make_no_sense_are_one_sentence_before_any_work(
     assert sentence in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("size", "source_has_it"), [((30, 40), True), ((12, 16), False)])
+def test_an_upsampler_makes_frames_larger(
+    model_folder: str, tmp_path: Path, size: tuple[int, int], source_has_it: bool
+) -> None:
+    source = make_grid("a", height=size[0], width=size[1])
+    conditions = _conditions(tmp_path / "conditions", source)
+    upsampler = _upsampler(tmp_path / "upsampler", (HEIGHT, WIDTH))
+    settings = GeneratorSettings(
+        model_sha256(model_folder), 2, 0, "crop", "cpu", upsampler_sha256=model_sha256(upsampler)
+    )
+    generator = GridGenerator(model_folder, conditions, settings, upsampler)
+    made = generator.process(_item(conditions, "a"))
+    assert made.frames.shape == (3, 4, 2 * HEIGHT, 2 * WIDTH, 3)
+    small = _make(model_folder, conditions, "a")
+    given = given_mask(made.meta, 3, 4)
+    assert given is not None
+    # At its start an upsampler is the bicubic resize: shrunk again, frames are what the model made.
+    back = made.frames.reshape(3, 4, HEIGHT, 2, WIDTH, 2, 3).mean(axis=(3, 5))
+    assert np.abs(back - small.frames)[~given].mean() < 12
+    fit = Fit.from_record(made.meta.provenance["fit"])
+    assert (fit.height, fit.width) == (2 * HEIGHT, 2 * WIDTH)
+    assert (made.frames[given] == fit.grid(source).frames[given]).all() == source_has_it
+    assert made.meta.provenance["upsampler"] == {
+        "sha256": model_sha256(upsampler),
+        "steps": 4,
+        "augmentation": 0.0,
+        "given_frames": "source" if source_has_it else "upsampled",
+    }
+    _upsampler(tmp_path / "upsampler", (HEIGHT, WIDTH))  # other weights
+    with pytest.raises(ItemFailure, match="changed since the plan"):
+        GridGenerator(model_folder, conditions, settings, upsampler).process(_item(conditions, "a"))
+
+
+def test_an_upsampler_of_another_size_or_level_is_refused(
+    model_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, fitting = _upsampler(tmp_path / "other", (8, 8)), _upsampler(tmp_path / "fitting", (HEIGHT, WIDTH))
+    arguments = ["--model", model_folder, "--conditions", str(tmp_path), "--out", str(tmp_path / "out"), "--upsampler"]
+    for flags, sentence in (
+        ([other], "makes frames of 12x16 pixels and .*other reads 8x8"),
+        ([model_folder], "holds a grid model, an upsampler model is needed"),
+        ([fitting, "--upsampler-augmentation", "0.7"], "augmentation 0.7 is outside"),
+        ([fitting, "--upsampler-steps", "0"], "0 sampling steps"),
+    ):
+        assert main([*arguments, *flags]) == 2
+        error = capsys.readouterr().err
+        assert re.search(sentence, error), error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("size", [{"views": 1}, {"times": 1}])

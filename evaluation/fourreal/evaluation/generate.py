@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fourreal.evaluation.exported import model_sha256, read_pipeline
 from fourreal.evaluation.fit import FitMode
 from fourreal.evaluation.given import Border
-from fourreal.evaluation.grid_generator import Device, GeneratorSettings, make_generator, model_sha256, read_pipeline
+from fourreal.evaluation.grid_generator import Device, GeneratorSettings, make_generator
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.config import as_yaml, command
 from fourreal.platform.datajob import DataJob, Item, JobSummary, run_data_job
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
-from fourreal.training.model.sampling import SamplerName
+from fourreal.training.model.sampling import SamplerName, Sampling
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ class Config:
     """Make overlaps a second time and record their PSNR against the kept frames; costs as much again."""
     seed: int = 0
     """Seed of the noise; each grid draws from its own, made of this and its key."""
+    upsampler: str | None = None
+    """Folder of an exported upsampler for this model: frames are made as large as it makes them."""
+    upsampler_steps: int = 4
+    """Steps of the upsampler, with Euler's method."""
+    upsampler_augmentation: float = 0.0
+    """Noise on the frames before they are upsampled, as a level; lets the upsampler mend what the model did badly."""
     fit: FitMode = "crop"
     """How frames come to the model's size: cut the middle out, or stretch."""
     limit: int | None = None
@@ -74,16 +81,14 @@ def generate(config: Config) -> JobSummary:
     """Like `run`, with the summary."""
     if config.limit is not None and config.limit < 1:
         raise UserError(f"--limit must be at least 1, not {config.limit}")
-    sha256 = model_sha256(config.model)
-    settings = _settings(config, sha256)
-    read_pipeline(config.model)  # a model that cannot be read must stop the job here, not fill the quarantine
+    settings = _settings(config)
     return run_data_job(
         DataJob(
             name="generate",
             out=config.out,
             settings=settings,
             list_items=partial(_items, config),
-            make_processor=partial(make_generator, config.model, config.conditions, settings),
+            make_processor=partial(make_generator, config.model, config.upsampler, config.conditions, settings),
             items_per_shard=config.items_per_shard,
             workers=config.workers,
             lossless=True,  # given frames must come back exactly, and scores must not depend on JPEG
@@ -93,12 +98,19 @@ def generate(config: Config) -> JobSummary:
     )
 
 
-def _settings(config: Config, sha256: str) -> dict[str, Any]:
+def _settings(config: Config) -> dict[str, Any]:
+    """What travels to the workers. A setting or model that cannot be used stops here, not in the quarantine."""
     names = {field.name for field in dataclasses.fields(GeneratorSettings)}
-    chosen = {name: value for name, value in vars(config).items() if name in names}
-    settings = GeneratorSettings(model_sha256=sha256, **chosen)
+    settings = GeneratorSettings(
+        model_sha256=model_sha256(config.model),
+        upsampler_sha256=None if config.upsampler is None else model_sha256(config.upsampler),
+        **{name: value for name, value in vars(config).items() if name in names},
+    )
+    pipeline = read_pipeline(config.model, config.upsampler)
     try:
-        _ = settings.sampling, settings.windows
+        _ = settings.sampling, settings.windows, Sampling(config.upsampler_steps)
+        if pipeline.upsampler is not None:
+            pipeline.upsampler.check_augmentation(config.upsampler_augmentation)
     except ValueError as error:
         raise UserError(str(error)) from None
     return dataclasses.asdict(settings)

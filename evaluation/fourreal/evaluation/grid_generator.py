@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from fourreal.evaluation.exported import frame_size, model_sha256, read_pipeline, upsampled_size
 from fourreal.evaluation.fit import Fit, FitMode
 from fourreal.evaluation.given import GIVEN, Border, border_mask, border_record
 from fourreal.evaluation.shelf import Shelf
@@ -19,18 +18,7 @@ from fourreal.platform.datajob import Item, ItemFailure
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid
 from fourreal.platform.storage import Storage
-from fourreal.training.model import (
-    Conditions,
-    Generated,
-    Guidance,
-    Pipeline,
-    PixelBackbone,
-    PixelConfig,
-    Sampling,
-    Windows,
-    load,
-)
-from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
+from fourreal.training.model import Conditions, Generated, Guidance, Pipeline, Sampling, Windows
 from fourreal.training.model.sampling import SamplerName
 
 Device = Literal["cpu", "cuda"]
@@ -56,6 +44,9 @@ class GeneratorSettings:
     overlap_views: int = 1
     overlap_times: int = 1
     check_overlaps: bool = False
+    upsampler_sha256: str | None = None
+    upsampler_steps: int = 4
+    upsampler_augmentation: float = 0.0
 
     @property
     def sampling(self) -> Sampling:
@@ -76,33 +67,6 @@ class GeneratorSettings:
         )
 
 
-def read_pipeline(uri: str) -> Pipeline:
-    """The pipeline of the grid model of a folder, local or `s3://`. UserError, in one sentence, when it holds none."""
-    storage = Storage(uri)
-    if storage.is_local:
-        return _load(Path(storage.root), uri)
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            if storage.exists(name):
-                (Path(folder) / name).write_bytes(storage.read(name))
-        return _load(Path(folder), uri)
-
-
-def model_sha256(uri: str) -> str:
-    """Names a model: sha256 of its weights followed by its configuration."""
-    storage, digest = Storage(uri), hashlib.sha256()
-    for name in (WEIGHTS_FILE, CONFIG_FILE):
-        try:
-            with storage.open(name) as stream:
-                while block := stream.read(1 << 24):
-                    digest.update(block)
-        except OSError:
-            raise UserError(
-                f"{uri} is no exported model (no {name} in it): name a folder that training exported"
-            ) from None
-    return digest.hexdigest()
-
-
 def sample_seed(seed: int, key: str) -> int:
     """The seed of one grid's noise: the same wherever and beside whatever the grid is made."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big") >> 1
@@ -111,8 +75,11 @@ def sample_seed(seed: int, key: str) -> int:
 class GridGenerator:
     """Makes one grid at a time; holds the model and the shard that it read last."""
 
-    def __init__(self, model_uri: str, conditions_uri: str, settings: GeneratorSettings) -> None:
+    def __init__(
+        self, model_uri: str, conditions_uri: str, settings: GeneratorSettings, upsampler_uri: str | None = None
+    ) -> None:
         self.model_uri = model_uri
+        self.upsampler_uri = upsampler_uri
         self.conditions = Storage(conditions_uri)
         self.settings = settings
         torch.set_num_threads(1)  # one core a worker; and sums in one order, so that the bytes are always the same
@@ -120,12 +87,16 @@ class GridGenerator:
     def process(self, item: Item) -> Grid:
         """The grid of `item`. Raises ItemFailure when its conditions cannot be used."""
         source = self._source(item)
-        config = self._pipeline.model.config
-        assert isinstance(config, PixelConfig)  # `_load` refuses others
-        fit = Fit.between((source.height, source.width), (config.height, config.width), self.settings.fit)
+        pipeline = self._pipeline
+        fit = Fit.between((source.height, source.width), frame_size(pipeline.model.config), self.settings.fit)
         conditions = fit.grid(source)
         seed = sample_seed(self.settings.seed, item.key)
         made = self._generate(conditions, seed)
+        if pipeline.upsampler is not None:
+            height, width = upsampled_size(pipeline.upsampler)
+            fit = dataclasses.replace(fit, height=height, width=width)
+            conditions = fit.grid(source)
+            made = self._upsample(made, conditions, fit, seed)
         meta = dataclasses.replace(
             source.meta,
             seed=seed,
@@ -159,9 +130,11 @@ class GridGenerator:
         device = torch.device(self.settings.device)
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ItemFailure("load", "no_cuda", "this worker sees no CUDA device: use --device cpu")
-        if model_sha256(self.model_uri) != self.settings.model_sha256:
-            raise ItemFailure("load", "model_changed", f"{self.model_uri} changed since the plan: use another --out")
-        pipeline = read_pipeline(self.model_uri)
+        planned = ((self.model_uri, self.settings.model_sha256), (self.upsampler_uri, self.settings.upsampler_sha256))
+        for uri, sha256 in planned:
+            if uri is not None and model_sha256(uri) != sha256:
+                raise ItemFailure("load", "model_changed", f"{uri} changed since the plan: use another --out")
+        pipeline = read_pipeline(self.model_uri, self.upsampler_uri)
         pipeline.to(device)
         return pipeline
 
@@ -189,20 +162,31 @@ class GridGenerator:
         except FloatingPointError as error:
             raise ItemFailure("generate", "not_finite", str(error)) from None
 
+    def _upsample(self, made: Generated, conditions: Grid, fit: Fit, seed: int) -> Generated:
+        """What was made, at the size of the fitted conditions.
 
-def _load(folder: Path, uri: str) -> Pipeline:
-    try:
-        model = load(folder, "grid")
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(str(error).replace(str(folder), uri)) from None
-    if model.backbone.name != PixelBackbone.name:
-        raise UserError(
-            f"{uri} holds a model of latents ({model.backbone.name}), fourreal generate runs models of pixels: "
-            f"name a grid model that fourreal train made"
-        )
-    return Pipeline(model)
+        Given frames are those of the source where it has that many pixels; else the upsampler makes them like the rest.
+        """
+        settings = self.settings
+        sampling, augmentation = Sampling(settings.upsampler_steps), settings.upsampler_augmentation
+        try:
+            frames = self._pipeline.upsample(made.frames, sampling, seed=seed, augmentation=augmentation)
+        except FloatingPointError as error:
+            raise ItemFailure("upsample", "not_finite", str(error)) from None
+        from_source = fit.box_height >= fit.height
+        if from_source:
+            frames[made.given] = conditions.frames[made.given]
+        record = {
+            "sha256": settings.upsampler_sha256,
+            "steps": sampling.steps,
+            "augmentation": augmentation,
+            "given_frames": "source" if from_source else "upsampled",
+        }
+        return Generated(frames, made.given, {**made.record, "upsampler": record})
 
 
-def make_generator(model_uri: str, conditions_uri: str, settings: dict[str, Any]) -> GridGenerator:
+def make_generator(
+    model_uri: str, upsampler_uri: str | None, conditions_uri: str, settings: dict[str, Any]
+) -> GridGenerator:
     """What a worker process calls; plain arguments, so that they travel by pickle."""
-    return GridGenerator(model_uri, conditions_uri, GeneratorSettings(**settings))
+    return GridGenerator(model_uri, conditions_uri, GeneratorSettings(**settings), upsampler_uri)

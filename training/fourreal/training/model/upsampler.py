@@ -125,11 +125,7 @@ class Upsampler(nn.Module):
                 f"frames are {frames.dtype} {frames.shape}, the upsampler reads uint8 "
                 f"[V, T, {config.low_height}, {config.low_width}, 3]; resize them"
             )
-        if not 0 <= augmentation <= config.most_augmentation:
-            raise ValueError(
-                f"augmentation {augmentation} is outside the levels that this upsampler was trained with, "
-                f"0 to {config.most_augmentation}; choose one inside"
-            )
+        self.check_augmentation(augmentation)
         if sampling.guidance.frames != 1 or sampling.guidance.text != 1:
             raise ValueError("the upsampler has no guidance; leave its scales at 1")
         times = range(0, frames.shape[1], config.frames)
@@ -138,6 +134,15 @@ class Upsampler(nn.Module):
             piece = (view, slice(start, start + config.frames))
             made[piece] = self._piece(frames[piece], sampling, seed_at(seed, view, start), augmentation)
         return made
+
+    def check_augmentation(self, level: float) -> None:
+        """ValueError for a level that was not trained."""
+        most = self.config.most_augmentation
+        if not 0 <= level <= most:
+            raise ValueError(
+                f"augmentation {level} is outside the levels that this upsampler was trained with, 0 to {most}; "
+                f"choose one inside"
+            )
 
     def _piece(self, frames: Frames, sampling: Sampling, seed: int, augmentation: float) -> Frames:
         device = next(self.parameters()).device
