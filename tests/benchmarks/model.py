@@ -66,7 +66,7 @@ def measure_steps(benchmark: Benchmark) -> None:
     by_hand = (layers + ends, 2 * layers + soft_exchange(_CONFIG, _SIDE, _SIDE) + pixel_ends_of_soft())
     if (base, soft) != by_hand:
         raise SystemExit(f"torch counts {(base, soft)} operations, by hand they are {by_hand}")
-    times = step_times(steps, 5 if benchmark.quick else 20)
+    times = step_times(steps, 4 if benchmark.quick else 20)
     for name, seconds in times.items():
         benchmark.add(f"{name}_step_ms", 1e3 * seconds)
     benchmark.add("soft_vs_base_counted_ops", soft / base)
@@ -106,7 +106,7 @@ def peak_bytes(architecture: str, side: int) -> int:
 def measure_memory(benchmark: Benchmark) -> None:
     """Each size in a process of its own, which gives back what it frees (glibc keeps blocks below this threshold)."""
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    small, large = (5, 10) if benchmark.quick else (8, 20)
+    small, large = (4, 8) if benchmark.quick else (8, 20)
     exponents = []
     for architecture in ("soft", "fused"):
         peaks = [

@@ -110,6 +110,25 @@ def test_flex_attention_has_the_same_mask() -> None:
     torch.testing.assert_close(flex_view_time(*inputs, 3, 4), dense(*inputs, 3, 4), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("patches", [16, 50])
+def test_on_cuda_the_block_mask_gives_the_dense_masked_attention_and_its_gradients(patches: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(2, 2, 12 * patches, 32, generator=generator).cuda().requires_grad_() for _ in range(3)]
+    frame = torch.arange(12 * patches, device="cuda") // patches
+    mask = (frame[:, None] // 4 == frame // 4) | (frame[:, None] % 4 == frame % 4)
+    expected = functional.scaled_dot_product_attention(*inputs, attn_mask=mask)
+    ours = ViewTimeAttention(3, 4)(*inputs)
+    torch.testing.assert_close(ours, expected, rtol=1e-2, atol=1e-2)  # the kernel multiplies in TF32
+    for part, reference in zip(
+        torch.autograd.grad(ours.square().sum(), inputs),
+        torch.autograd.grad(expected.square().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(part, reference, rtol=2e-2, atol=2e-2)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("name", NAMES)
 def test_the_fused_model_is_the_one_with_a_dense_mask(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
