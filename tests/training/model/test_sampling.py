@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_models import captions, grid_input, lively_grid_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -185,6 +186,19 @@ def test_a_sample_does_not_depend_on_its_batch(sampler: Any, guidance: Guidance)
     torch.testing.assert_close(together[1:2], alone, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["pixel", "wan"])
+def test_a_model_in_bfloat16_samples_in_float32_close_to_itself(name: str) -> None:
+    if name == "wan":
+        pytest.importorskip("diffusers")
+    model, text = lively_grid_model("soft", name), captions(name, 1)
+    noisy, _, given = grid_input(2, 3, name, batch=1)
+    sampling = Sampling(4, "unipc", guidance=Guidance(frames=1.5))
+    exact = sample_grids(model, noisy, given, [0], sampling, text=text)
+    coarse = sample_grids(model.bfloat16(), noisy, given, [0], sampling, text=text)
+    assert coarse.dtype == torch.float32
+    assert 0 < (coarse - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
 class TextModel(torch.nn.Module):
     """A velocity that says which text and which frames it saw, and counts its evaluations."""
 
@@ -193,6 +207,7 @@ class TextModel(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[int] = []
+        self.backbone = PixelBackbone(CONFIG)
 
     def forward(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> Tensor:
         self.calls.append(len(noisy))

@@ -90,6 +90,9 @@ def test_seed_and_augmentation_decide_and_batching_does_not() -> None:
     np.testing.assert_array_equal(made[:1], model.upsample(low[:1], seed=3))
     assert (made != model.upsample(low, seed=4)).any()
     assert (made != model.upsample(low, seed=3, augmentation=0.3)).any()
+    noisy, frames, time = torch.zeros(1, 1, 3, 12, 16), torch.zeros(1, 1, 3, 6, 8), torch.ones(1)
+    told = [model(noisy, frames, torch.tensor([level]), time) for level in (0.0, 0.3)]
+    assert not torch.allclose(*told)  # the network knows how far to trust what it is given
 
 
 def test_export_and_use_behind_a_grid_model(tmp_path: Path) -> None:

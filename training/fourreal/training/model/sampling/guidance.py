@@ -15,7 +15,6 @@ left, and with it the very numbers of sampling without guidance.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -41,9 +40,6 @@ class Guidance:
 
 
 NO_GUIDANCE = Guidance()
-
-# A network with everything bound but the state, the diffusion time, the given frames and the text.
-_Network = Callable[[Tensor, Tensor, Tensor, Text | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def grid_velocity(
     if len(terms) == 1 and terms[0].sees_frames:
 
         def plain(noisy: Tensor, time: Tensor) -> Tensor:
-            return to_velocity(model(noisy, time, given, terms[0].text), noisy, time, model.config)
+            return _predict(model, noisy, time, given, terms[0].text)
 
         return plain
     if noise is None:
@@ -83,7 +79,9 @@ def sequence_velocity(model: Backbone, given: Tensor, context: Tensor, text: Tex
     """The velocity field of a base model with the frames `given` [B, N] in the modes `context` [B]."""
 
     def velocity(noisy: Tensor, time: Tensor) -> Tensor:
-        return to_velocity(model(noisy, time, given, context, text), noisy, time, model.config)
+        dtype = model.context_embedding.weight.dtype
+        prediction = model(noisy.to(dtype), time, given, context, _as(text, dtype)).to(noisy)
+        return to_velocity(prediction, noisy, time, model.config)
 
     return velocity
 
@@ -98,13 +96,24 @@ def _guided(model: GridModel, given: Tensor, noise: Tensor, terms: list[_Term]) 
         dropped = torch.where(given[..., None, None, None], add_noise(noisy, noise, time, nothing), noisy)
         states = torch.cat([noisy if term.sees_frames else dropped for term in terms])
         times = time.repeat(len(terms))
-        each = to_velocity(model(states, times, flags, text), states, times, model.config).chunk(len(terms))
+        each = _predict(model, states, times, flags, text).chunk(len(terms))
         guided = terms[0].weight * each[0]
         for term, one in zip(terms[1:], each[1:], strict=True):
             guided = guided + term.weight * one
         return guided
 
     return velocity
+
+
+def _predict(model: GridModel, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None) -> Tensor:
+    """Velocity in the number type of the state, whatever the model's: a solver's steps are too fine for bfloat16."""
+    dtype = model.backbone.context_embedding.weight.dtype
+    prediction = model(noisy.to(dtype), time, given, _as(text, dtype)).to(noisy)
+    return to_velocity(prediction, noisy, time, model.config)
+
+
+def _as(text: Text | None, dtype: torch.dtype) -> Text | None:
+    return None if text is None else Text(text.embeddings.to(dtype), text.mask)
 
 
 def _terms(guidance: Guidance, text: Text | None, negative: Text | None) -> list[_Term]:
