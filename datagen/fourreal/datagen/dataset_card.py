@@ -71,7 +71,7 @@ def _card(
         f"`fourreal inspect` describes them). Plan `{plan.fingerprint}`.",
         "## Licences",
         _markdown(("licence", f"{source}s in grids"), licences.most_common()),
-        f"Each grid keeps the licence of the {source} that it shows: it names it, with title, author and address, and "
+        f"Each grid keeps the licence of each {source} that it shows: it names it, with title, author and address, and "
         f"so does [{ATTRIBUTION}]({ATTRIBUTION}). Whoever passes grids on passes this on too; where a licence "
         "forbids commercial use or asks for the same licence, that holds for its grids.",
         *([unknown] if unknown and licences["unknown"] else []),

@@ -24,7 +24,7 @@ class Filters(Thresholds):
     min_coverage: float = 0.001
     """`blank`: covers less of the frame, at some time, on average over views."""
     max_flicker: float = 0.3
-    """`flicker`: brightness, or the part of its convex hull that it fills, jumps by more between a time and others."""
+    """`flicker`: brightness, or area that motion does not explain, jumps by more between a time and its neighbours."""
     min_colour_spread: float = 0.01
     """`one_colour`: the standard deviation of its colours, sRGB from 0 to 1, is less."""
 

@@ -68,23 +68,26 @@ def pixel_statistics(pixels: RenderedPixels, hull: npt.NDArray[np.float64]) -> d
     `coverage_mean` and `coverage_min` are shares of the frame that it covers, over all views (at the time when that
     is least). `border_share` is the share of the frame's outermost pixels that it covers in the frame where that is
     most. `silhouette_change` is the part of two neighbouring times' silhouettes that only one of them has (0: the
-    same, 1: apart), on average. `flicker` is how far the brightness of the asset (sRGB, 0 to 1), or the part of its
-    convex hull that it fills (relative to its mean), is, on average, from the mean of the times before and after: not
-    the area itself, which fast motion changes as much. What turns or grows takes its hull along, what appears and
-    disappears does not. `colour_spread` is the standard deviation of its colour (sRGB, 0 to 1), noise smoothed away.
+    same, 1: apart), on average. `flicker` is how far the brightness of the asset (sRGB, 0 to 1) or the area that it
+    covers (relative to its mean) is, on average, from the mean of the times before and after. Fast motion changes an
+    area as much; but what turns or grows takes its convex hull along, and what appears and disappears does not. So an
+    area counts as far as both it and the part of the hull that it fills (relative to its mean) jump. `colour_spread`
+    is the standard deviation of its colour (sRGB, 0 to 1), noise smoothed away.
     """
     alpha = pixels.alpha
     seen = alpha > _SEEN
     area = alpha.mean(axis=(2, 3), dtype=np.float64)
     edges = (seen[:, :, 0], seen[:, :, -1], seen[:, :, :, 0], seen[:, :, :, -1])
+    mean_area = max(float(area.mean()), 1e-9)
     filled = area / hull
+    filled /= max(float(filled.mean()), 1e-9)
     luma, spread = _colours(pixels, seen)
     return {
         "coverage_mean": float(area.mean()),
         "coverage_min": float(area.mean(axis=0).min()),
         "border_share": float(np.concatenate(edges, axis=-1).mean(axis=-1).max()),
         "silhouette_change": _silhouette_change(seen),
-        "flicker": max(_jitter(luma), _jitter(filled / max(float(filled.mean()), 1e-9))),
+        "flicker": max(_mean(_jitter(luma)), _mean(np.minimum(_jitter(area / mean_area), _jitter(filled)))),
         "colour_spread": spread,
     }
 
@@ -96,11 +99,13 @@ def _silhouette_change(seen: npt.NDArray[np.bool_]) -> float:
     return float(((seen[:, 1:] ^ seen[:, :-1]).sum(axis=(2, 3)) / np.maximum(either, 1)).mean())
 
 
-def _jitter(values: npt.NDArray[np.float64]) -> float:
-    """Of `[V, T]`: the mean distance of a value from the mean of its neighbours in time."""
-    if values.shape[1] < 3:
-        return 0.0
-    return float(np.abs(values[:, 1:-1] - 0.5 * (values[:, 2:] + values[:, :-2])).mean())
+def _jitter(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of `[V, T]`: the distance of a value from the mean of its neighbours in time, `[V, T - 2]`."""
+    return np.abs(values[:, 1:-1] - 0.5 * (values[:, 2:] + values[:, :-2]))
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else 0.0
 
 
 def _colours(pixels: RenderedPixels, seen: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], float]:
