@@ -73,7 +73,6 @@ def draw_ground(
         kind=kind,
         height=float(measurement.lowest.min()) - _BELOW_M,
         colours=_albedos(_colour(outline, min_contrast, rng), kind, rng),
-        roughness=float(rng.uniform(0.6, 1.0)),
         grain_per_m=float(rng.uniform(0.8, 4.0)),
         offset=(x, y, 0.0),
         solid_m=_SOLID * float(farthest),

@@ -104,16 +104,15 @@ class Actor:
 
 @dataclass(frozen=True)
 class Ground:
-    """A horizontal floor at `height` (metres in the world), of two linear RGB colours that noise blends.
+    """A horizontal matte floor at `height` (metres in the world), of two linear RGB colours that noise blends.
 
-    `roughness` is that of a matte surface (Oren and Nayar's). It is opaque up to `solid_m` from the point under the
-    origin and fades out up to `end_m`; `grain_per_m` is the noise's frequency, `offset` the place in the noise.
+    It is opaque up to `solid_m` from the point under the origin and fades out up to `end_m`; `grain_per_m` is the
+    noise's frequency, `offset` the place in the noise.
     """
 
     kind: str
     height: float
     colours: tuple[Vector, Vector]
-    roughness: float
     grain_per_m: float
     offset: Vector
     solid_m: float

@@ -30,7 +30,6 @@ def _material(ground: Ground) -> Any:
     nodes.remove(nodes["Principled BSDF"])  # seen at a slant, it would shine with the sky, which is not the background
     place, length, fade = (nodes.new(f"ShaderNode{kind}") for kind in ("TexCoord", "VectorMath", "MapRange"))
     clear, mix = nodes.new("ShaderNodeBsdfTransparent"), nodes.new("ShaderNodeMixShader")
-    surface.inputs["Roughness"].default_value = ground.roughness
     length.operation, fade.interpolation_type = "LENGTH", "SMOOTHSTEP"
     fade.inputs["From Min"].default_value, fade.inputs["From Max"].default_value = ground.solid_m, ground.end_m
     link(place.outputs["Object"], length.inputs[0])
