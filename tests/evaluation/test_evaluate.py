@@ -18,7 +18,7 @@ from fourreal.evaluation.given import BORDER
 from fourreal.evaluation.metrics import STANDARD, choose_metrics
 from fourreal.evaluation.pairing import NotCompared, Pair, pair_up
 from fourreal.evaluation.report import table
-from fourreal.evaluation.scoring import METHODS, MODEL, Scoreboard, score_pairs
+from fourreal.evaluation.scoring import METHODS, MODEL, Scoreboard, sampling_label, score_pairs
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform import tracking
 from fourreal.platform.codec import encode
@@ -199,3 +199,21 @@ def test_when_nothing_can_be_compared_it_is_one_sentence(
     assert error.count("\n") == 1
     with pytest.raises(UserError, match="there is no grid in"):
         evaluate(Config(str(tmp_path / "nothing"), references))
+
+
+def test_the_label_names_all_that_scores_of_one_model_differ_by() -> None:
+    assert sampling_label({}) == "unknown steps"
+    assert sampling_label({"steps": 4, "sampler": "euler", "shift": 1.0, "guidance": {"frames": 1.0}}) == (
+        "4 steps of euler"
+    )
+    everything = {
+        "steps": 20,
+        "sampler": "unipc",
+        "shift": 3.0,
+        "guidance": {"frames": 2.0, "text": 1.0},
+        "windows": [{}, {}],
+        "upsampler": {"sha256": "ab" * 32, "steps": 6},
+    }
+    assert sampling_label(everything) == (
+        "20 steps of unipc, time shift 3, guidance of frames 2, 2 windows, upsampled by abababababab in 6 steps"
+    )

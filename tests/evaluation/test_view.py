@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import html.parser
 import json
@@ -13,7 +14,7 @@ import simplejpeg
 from synthetic_grids import make_grid
 
 from fourreal.evaluation.given import given_mask, given_pairs
-from fourreal.evaluation.view import Config, main, run
+from fourreal.evaluation.view import Config, baseline_panels, main, run
 from fourreal.evaluation.view_page import Entry, build_page, panel_of_encoded, panel_of_frames
 from fourreal.platform.codec import EncodedGrid, encode
 from fourreal.platform.errors import UserError
@@ -166,3 +167,13 @@ def test_damaged_frames_are_one_sentence() -> None:
     members = encode(make_grid())
     with pytest.raises(UserError, match=r"frames\.pack is damaged"):
         panel_of_encoded("x", EncodedGrid({**members, "frames.pack": members["frames.pack"][:-5]}))
+
+
+@pytest.mark.parametrize(
+    ("given", "panels"), [(None, 1), ("fixed-view+freeze-time", 1), ("fixed-view", 0), ("freeze-time", 0)]
+)
+def test_a_baseline_is_never_made_of_generated_frames(given: str | None, panels: int) -> None:
+    grid = make_grid()
+    provenance = {} if given is None else {"given": given}
+    grid = dataclasses.replace(grid, meta=dataclasses.replace(grid.meta, provenance=provenance))
+    assert len(baseline_panels(EncodedGrid(encode(grid, lossless=True)), ["average"])) == panels

@@ -34,7 +34,7 @@ def caption(board: Scoreboard) -> list[str]:
     model = ", ".join(name[:12] for name in sorted(board.models))
     lines = [
         f"N = {board.grids} grids, {board.frames} generated frames (given frames do not count) at "
-        f"{_listed(board.resolutions)}, {_listed(board.fps)} fps; model {model}, {_listed(board.steps)} steps.",
+        f"{_listed(board.resolutions)}, {_listed(board.fps)} fps; model {model}, {_listed(board.sampling)}.",
         "Mean over grids ± its standard error; * is the best of its column.",
     ]
     if board.fits:

@@ -28,6 +28,7 @@ class Scoreboard:
     fps: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
+    sampling: Counter[str] = field(default_factory=Counter)
     fits: Counter[str] = field(default_factory=Counter)
 
     def add(self, pair: Pair | NotCompared) -> None:
@@ -42,6 +43,7 @@ class Scoreboard:
         self.fps[f"{meta.fps:g}" if meta.fps else "unknown"] += 1
         self.models[str(meta.provenance.get("model_sha256", "unknown"))] += 1
         self.steps[str(meta.provenance.get("steps", "unknown"))] += 1
+        self.sampling[sampling_label(meta.provenance)] += 1
         if pair.fit:
             self.fits[str(pair.fit)] += 1
         for method, comparison in _comparisons(pair):
@@ -64,6 +66,7 @@ class Scoreboard:
                 "fps": dict(self.fps),
                 "model_sha256": sorted(self.models) if method == MODEL else [],
                 "steps": sorted(self.steps) if method == MODEL else [],
+                "sampling": sorted(self.sampling) if method == MODEL else [],
             }
             for method in METHODS
             for metric in self.metrics
@@ -88,6 +91,22 @@ def score_pairs(pairs: Iterable[Pair | NotCompared], metrics: Sequence[Metric]) 
     for pair in pairs:
         board.add(pair)
     return board
+
+
+def sampling_label(provenance: Mapping[str, Any]) -> str:
+    """How a grid was drawn from its model, in words: what scores of one model differ by."""
+    parts = [f"{provenance.get('steps', 'unknown')} steps"]
+    if "sampler" in provenance:
+        parts[0] += f" of {provenance['sampler']}"
+    if (shift := provenance.get("shift", 1.0)) != 1:
+        parts.append(f"time shift {shift:g}")
+    parts += [f"guidance of {name} {g:g}" for name, g in provenance.get("guidance", {}).items() if g != 1]
+    if "windows" in provenance:
+        parts.append(f"{len(provenance['windows'])} windows")
+    if "upsampler" in provenance:
+        upsampler = provenance["upsampler"]
+        parts.append(f"upsampled by {upsampler['sha256'][:12]} in {upsampler['steps']} steps")
+    return ", ".join(parts)
 
 
 def baseline_frames(pair: Pair) -> Mapping[str, Any]:

@@ -70,13 +70,14 @@ def _entries(
 
 
 def baseline_panels(grid: EncodedGrid, names: Sequence[str]) -> list[Panel]:
-    """What these baselines make of the grid's own freeze-time and fixed-view video."""
-    if not names:
-        return []
+    """What these baselines make of the grid's own freeze-time and fixed-view video; nothing where one was generated."""
     V, T, _, _ = grid.shape
+    border = [(v, t) for v in range(V) for t in range(T) if 0 in (v, t)]
+    given = given_pairs(grid.meta, V, T)
+    if not names or (given is not None and not set(border) <= set(given)):
+        return []
     freeze_time = grid.frames_at((v, 0) for v in range(V))
     fixed_view = grid.frames_at((0, t) for t in range(T))
-    border = given_pairs(grid.meta, V, T) or [(v, t) for v in range(V) for t in range(T) if 0 in (v, t)]
     return [panel_of_frames(f"{name} (baseline)", BASELINES[name](freeze_time, fixed_view), border) for name in names]
 
 
