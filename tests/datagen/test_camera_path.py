@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.datagen.test_scene import measurement_of
 
-from fourreal.datagen.blender.camera_path import CameraSettings, draw_path
+from fourreal.datagen.blender.camera_path import CameraSettings, distance_for, draw_path
 from fourreal.datagen.blender.framing import build_scene
 from fourreal.datagen.blender.lighting import LightSettings
 from fourreal.datagen.blender.scene import Actor, Measurement, Scene
@@ -98,6 +98,19 @@ def test_neighbouring_views_are_neighbours_on_a_continuous_path(seed: int, views
     assert steps.max() <= even + rise + 1e-6
     assert np.ptp(fine.elevation) <= np.radians(20.0) + 1e-9
     assert np.ptp(fine.stretch) <= 0.3 + 1e-9
+
+
+def test_what_is_wide_may_fill_the_width_of_a_frame() -> None:
+    row = np.random.default_rng(0).uniform([-1.0, -1.0, -0.2], [1.0, 1.0, 0.2], size=(200, 3))
+    path = draw_path(CameraSettings(elevation_degrees=(5.0, 5.0)), 4, 96, 160, np.random.default_rng(1))
+    extents = []
+    for each_side in (False, True):
+        poses = path.poses(distance_for(path, row, 0.8, each_side=each_side))
+        seen = [np.ptp(project(row, path.lens, pose)[0], axis=0) for pose in poses]
+        extents.append(np.max(seen, axis=0))
+    assert extents[0].max() == pytest.approx(0.8 * 96, rel=1e-3)
+    assert extents[1][0] == pytest.approx(0.8 * 160, rel=1e-3)
+    assert extents[1][1] < 0.8 * 96
 
 
 def test_default_cameras_look_at_the_asset_upright_and_start_anywhere() -> None:
