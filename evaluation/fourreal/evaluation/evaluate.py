@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from fourreal.evaluation.metrics import STANDARD, choose_metrics
+from fourreal.evaluation.networks import Device, Networks
 from fourreal.evaluation.pairing import NotCompared, Pair, pair_up
+from fourreal.evaluation.pretrained import WeightsStore
 from fourreal.evaluation.report import table
 from fourreal.evaluation.scoring import Scoreboard, baseline_frames, score_pairs
 from fourreal.evaluation.shelf import Shelf
@@ -44,7 +46,13 @@ class Config:
     out: str | None = None
     """Folder for table, scores, pictures and page (default: `evaluation` inside the predictions)."""
     metrics: tuple[str, ...] = STANDARD
-    """Which metrics, by name; an unknown name lists them all."""
+    """Which metrics, by name; an unknown name lists them, `all` takes them all."""
+    weights: str | None = None
+    """Folder or s3:// address of published weights (default: $FOURREAL_WEIGHTS, else ~/.cache/fourreal/weights)."""
+    allow_few: bool = False
+    """Give FID and FVD for fewer frames or videos than they need, marked in the table."""
+    device: Device = "cpu"
+    """Where the published networks run."""
     shown: int = 16
     """Most grids on the page; the contact sheet shows the first four."""
 
@@ -85,7 +93,8 @@ def run(config: Config) -> None:
 
 def evaluate(config: Config) -> Evaluation:
     """Like `run`, with the result."""
-    metrics = choose_metrics(config.metrics)
+    networks = Networks(WeightsStore(config.weights), config.device)
+    metrics = choose_metrics(config.metrics, networks, allow_few=config.allow_few)
     out = Storage(config.out or f"{config.predictions.rstrip('/')}/evaluation")
     out.check_writable()
     shown = _Shown(config.shown)
@@ -122,6 +131,8 @@ def _write_files(folder: Path, config: Config, board: Scoreboard, text: str, sho
                 "definition": metric.definition,
                 "unit": metric.unit,
                 "higher_is_better": metric.higher_is_better,
+                "ideal": metric.ideal,
+                "weights_sha256": dict(metric.weights),
                 "needs": sorted(metric.needs),
             }
             for metric in board.metrics

@@ -46,7 +46,17 @@ class Pair:
         mask = None if self.mask is None else self.mask[made]
         intrinsics, poses = self.prediction.intrinsics, self.prediction.world_to_camera
         cameras = None if intrinsics is None or poses is None else (intrinsics, poses)
-        return Comparison(self.key, frames[made], self.reference[made], mask, frames, cameras)
+        return Comparison(
+            self.key,
+            frames[made],
+            self.reference[made],
+            mask,
+            grid=frames,
+            cameras=cameras,
+            reference_grid=self.reference,
+            made=made,
+            caption=self.prediction.meta.caption,
+        )
 
 
 @dataclass(frozen=True)

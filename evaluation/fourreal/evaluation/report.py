@@ -6,7 +6,11 @@ from collections.abc import Iterable
 
 from fourreal.evaluation.baselines import BLUR_SIGMA_OF_WIDTH
 from fourreal.evaluation.metrics import Metric, Score
-from fourreal.evaluation.scoring import METHODS, Scoreboard
+from fourreal.evaluation.metrics.frechet import FrechetDistance
+from fourreal.evaluation.scoring import METHODS, MODEL, Scoreboard
+
+FEW = "†"
+"""Marks a distance between sets of fewer items than it needs."""
 
 
 def table(board: Scoreboard) -> str:
@@ -36,10 +40,12 @@ def caption(board: Scoreboard) -> list[str]:
         f"N = {board.grids} grids, {board.frames} generated frames (given frames do not count) at "
         f"{_listed(board.resolutions)}, {_listed(board.fps)} fps; model {model}, {_listed(board.sampling)}.",
         "Mean over grids ± its standard error; * is the best of its column.",
+        *_sets(board),
     ]
     if board.fits:
         lines.append(f"References (INTER_AREA): {_listed(board.fits)}, as the conditions were.")
     lines += [f"{_title(metric)}: {metric.definition}." for metric in board.metrics]
+    lines += _weights(board)
     lines.append(f"blurred average: sigma = width * {BLUR_SIGMA_OF_WIDTH:g} pixels.")
     reasons = {
         f"{_title(metric)} is unavailable for {count} of {board.grids} grids: {reason}."
@@ -54,6 +60,26 @@ def caption(board: Scoreboard) -> list[str]:
     return lines
 
 
+def _sets(board: Scoreboard) -> list[str]:
+    """What a distance between sets was computed over, and which of them are not to be trusted."""
+    sets = {metric: board.score(MODEL, metric) for metric in board.metrics if isinstance(metric, FrechetDistance)}
+    counted = {metric: score for metric, score in sets.items() if score.value is not None}
+    lines = [
+        f"{_title(metric)} is one value for all grids: {score.items} {metric.items} a side."
+        for metric, score in counted.items()
+    ]
+    if any(score.few for score in counted.values()):
+        lines.append(
+            f"{FEW} fewer than the features need: the value depends on their number and compares with no published one."
+        )
+    return lines
+
+
+def _weights(board: Scoreboard) -> list[str]:
+    files = {name: digest for metric in board.metrics for name, digest in metric.weights.items()}
+    return [f"Weights, sha256: {', '.join(f'{name} {d[:12]}' for name, d in sorted(files.items()))}."] if files else []
+
+
 def _title(metric: Metric) -> str:
     name, _, part = metric.name.partition("_")
     unit = f" {metric.unit}" if metric.unit else ""
@@ -64,6 +90,9 @@ def _best(metric: Metric, scores: Iterable[Score]) -> float | None:
     values = [score.value for score in scores if score.value is not None]
     if not values:
         return None
+    if metric.ideal is not None:
+        ideal = metric.ideal
+        return min(values, key=lambda value: abs(value - ideal))
     return max(values) if metric.higher_is_better else min(values)
 
 
@@ -73,7 +102,8 @@ def _cell(score: Score, best: float | None, grids: int) -> str:
     digits = 2 if abs(score.value) >= 2 else 3
     error = "" if score.standard_error is None else f" ±{score.standard_error:.{digits}f}"
     fewer = f" (N {score.samples})" if score.samples != grids else ""
-    return f"{score.value:.{digits}f}{error}{fewer}{'*' if score.value == best else ' '}"
+    few = FEW if score.few else ""
+    return f"{score.value:.{digits}f}{few}{error}{fewer}{'*' if score.value == best else ' '}"
 
 
 def _listed(counts: dict[str, int]) -> str:

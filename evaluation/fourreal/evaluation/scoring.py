@@ -67,6 +67,7 @@ class Scoreboard:
                 "model_sha256": sorted(self.models) if method == MODEL else [],
                 "steps": sorted(self.steps) if method == MODEL else [],
                 "sampling": sorted(self.sampling) if method == MODEL else [],
+                "metric_weights_sha256": dict(metric.weights),
             }
             for method in METHODS
             for metric in self.metrics
@@ -75,9 +76,11 @@ class Scoreboard:
     def samples(self) -> list[dict[str, Any]]:
         """A record for each grid, method and metric."""
         return [
-            {"method": method, "metric": metric, **asdict(score)}
+            {"method": method, "metric": metric, "key": key, "value": score.value, "frames": score.frames}
+            | {"reason": score.reason}
             for (method, metric), tally in self.tallies.items()
-            for _, score in sorted(tally.scores.items())
+            for key, score in sorted(tally.scores.items())
+            if score.features is None  # a distance between sets has no value for a grid
         ]
 
     def _count(self, method: str, metric: Metric, score: SampleScore) -> None:

@@ -37,6 +37,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "evaluate": Command(
             "fourreal.evaluation.evaluate", "score generated grids beside baselines that learn nothing"
         ),
+        "weights": Command(
+            "fourreal.evaluation.weights", "list, fetch and verify the published weights that metrics read", "eval"
+        ),
         "reconstruct": Command("fourreal.evaluation.reconstruct", "fit moving 3D Gaussian splats to grids", "eval"),
         "view": Command("fourreal.evaluation.view", "make one HTML page to move through views and times"),
         "ui": Command("fourreal.platform.ui", "serve the MLflow store of this folder on loopback"),

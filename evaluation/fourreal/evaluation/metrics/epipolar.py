@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fourreal.evaluation.metrics.base import Comparison, Metric, Unavailable
+from fourreal.evaluation.metrics.base import Comparison, SampleMetric, Unavailable
 
 LEAST_MATCHES = 10
 MOST_DISTANCE_PX = 2.0
@@ -20,7 +20,7 @@ the frame as it is."""
 Points = npt.NDArray[np.float64]
 
 
-class TSED(Metric):
+class TSED(SampleMetric):
     """Thresholded symmetric epipolar distance: the share of neighbouring views that agree with their cameras."""
 
     name = "tsed"
@@ -34,7 +34,7 @@ class TSED(Metric):
     )
 
     def measure(self, sample: Comparison) -> tuple[float, int]:
-        """See `Metric.measure`. Unavailable where no pair has enough matches: there is no texture to judge by."""
+        """See `SampleMetric.measure`. Unavailable where no pair has enough matches: there is no texture to judge by."""
         assert sample.grid is not None
         assert sample.cameras is not None
         intrinsics, poses = sample.cameras
@@ -50,7 +50,7 @@ class TSED(Metric):
         return agree / pairs, pairs
 
 
-class EpipolarInliers(Metric):
+class EpipolarInliers(SampleMetric):
     """The share of matches that some epipolar geometry explains; it needs no cameras."""
 
     name = "epipolar_inliers"
@@ -63,7 +63,7 @@ class EpipolarInliers(Metric):
     )
 
     def measure(self, sample: Comparison) -> tuple[float, int]:
-        """See `Metric.measure`."""
+        """See `SampleMetric.measure`."""
         assert sample.grid is not None
         shares, pairs = [], 0
         for _, one, other in _neighbours(sample.grid):

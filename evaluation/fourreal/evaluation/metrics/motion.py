@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fourreal.evaluation.metrics.base import Comparison, Metric, Unavailable
+from fourreal.evaluation.metrics.base import Comparison, SampleMetric, Unavailable
 
 LEAST_SIDE_PX = 24
 """Dense inverse search needs a pyramid; below this the flow is noise."""
@@ -16,7 +16,7 @@ Gray = npt.NDArray[np.uint8]
 Flow = npt.NDArray[np.float32]
 
 
-class Flicker(Metric):
+class Flicker(SampleMetric):
     """How far frames lie from the middle between their neighbours in time: steady motion has little, flicker much."""
 
     name = "flicker"
@@ -26,7 +26,7 @@ class Flicker(Metric):
     definition = "mean |x[v, t-1] - 2 x[v, t] + x[v, t+1]| / 2 over all views, inner times, pixels and R, G, B"
 
     def measure(self, sample: Comparison) -> tuple[float, int]:
-        """See `Metric.measure`."""
+        """See `SampleMetric.measure`."""
         assert sample.grid is not None
         V, T = sample.grid.shape[:2]
         if T < 3:
@@ -36,7 +36,7 @@ class Flicker(Metric):
         return float(np.abs(bend).mean() / 2), V * (T - 2)
 
 
-class WarpingError(Metric):
+class WarpingError(SampleMetric):
     """What is left of the change from one time to the next after it was moved along the optical flow."""
 
     name = "warping_error"
@@ -49,7 +49,7 @@ class WarpingError(Metric):
     )
 
     def measure(self, sample: Comparison) -> tuple[float, int]:
-        """See `Metric.measure`. Pairs of frames without a pixel seen in both do not count."""
+        """See `SampleMetric.measure`. Pairs of frames without a pixel seen in both do not count."""
         assert sample.grid is not None
         errors = []
         for video in sample.grid:
@@ -64,7 +64,7 @@ class WarpingError(Metric):
         return float(np.mean(errors)), len(errors)
 
 
-class DynamicDegree(Metric):
+class DynamicDegree(SampleMetric):
     """How much moves: a model that stands still scores well on everything else."""
 
     name = "dynamic_degree"
@@ -77,7 +77,7 @@ class DynamicDegree(Metric):
     )
 
     def measure(self, sample: Comparison) -> tuple[float, int]:
-        """See `Metric.measure`."""
+        """See `SampleMetric.measure`."""
         assert sample.grid is not None
         lengths = []
         for video in sample.grid:

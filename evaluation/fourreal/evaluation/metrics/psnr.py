@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fourreal.evaluation.metrics.base import Comparison, Metric, Need, Unavailable
+from fourreal.evaluation.metrics.base import Comparison, Need, SampleMetric, Unavailable
 
 MSE_FLOOR = 1 / 12
 """Least squared error that counts, in grey levels squared: the variance of rounding to 8 bits.
@@ -15,7 +15,7 @@ Equal frames would otherwise score infinity, and one of them would swallow the m
 PEAK = 255.0
 
 
-class PSNR(Metric):
+class PSNR(SampleMetric):
     """Mean over frames of each frame's PSNR in dB (not the PSNR of the mean error, which is lower)."""
 
     unit = "dB"
@@ -31,7 +31,7 @@ class PSNR(Metric):
         )
 
     def measure(self, sample: Comparison) -> tuple[float, int]:
-        """See `Metric.measure`. Frames without a foreground pixel do not count."""
+        """See `SampleMetric.measure`. Frames without a foreground pixel do not count."""
         assert sample.reference is not None
         squared = (sample.prediction.astype(np.float64) - sample.reference.astype(np.float64)) ** 2
         per_pixel = squared.mean(axis=-1)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fourreal.evaluation.metrics.base import Comparison, Metric, Need, Unavailable
+from fourreal.evaluation.metrics.base import Comparison, Need, SampleMetric, Unavailable
 
 WINDOW_PX = 11
 SIGMA_PX = 1.5
@@ -39,7 +39,7 @@ def _local_mean(image: Image) -> Image:
     return smooth
 
 
-class SSIM(Metric):
+class SSIM(SampleMetric):
     """Mean over frames of each frame's mean SSIM."""
 
     unit = ""
@@ -56,7 +56,7 @@ class SSIM(Metric):
         )
 
     def measure(self, sample: Comparison) -> tuple[float, int]:
-        """See `Metric.measure`. Frames without a foreground pixel do not count."""
+        """See `SampleMetric.measure`. Frames without a foreground pixel do not count."""
         assert sample.reference is not None
         height, width = sample.prediction.shape[1:3]
         if min(height, width) < WINDOW_PX:
