@@ -30,6 +30,7 @@ class Scoreboard:
     steps: Counter[str] = field(default_factory=Counter)
     sampling: Counter[str] = field(default_factory=Counter)
     fits: Counter[str] = field(default_factory=Counter)
+    _scores: dict[tuple[str, str], tuple[Tally, Score]] = field(default_factory=dict)
 
     def add(self, pair: Pair | NotCompared) -> None:
         """Score one pair under every metric, or note why it cannot be."""
@@ -51,8 +52,12 @@ class Scoreboard:
                 self._count(method, metric, _compute(metric, comparison, pair.key))
 
     def score(self, method: str, metric: Metric) -> Score:
-        """The method's score so far."""
-        return metric.finalize(self.tallies.get((method, metric.name), Tally()))
+        """The method's score so far; asked for often, and a distance between sets takes its time."""
+        place = (method, metric.name)
+        tally = self.tallies.get(place, Tally())
+        if place not in self._scores or self._scores[place][0] is not tally:
+            self._scores[place] = (tally, metric.finalize(tally))
+        return self._scores[place][1]
 
     def rows(self) -> list[dict[str, Any]]:
         """A record for each method and metric, complete in itself: value, N, frames, resolution, fps, weights."""
