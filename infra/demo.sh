@@ -22,7 +22,7 @@ python -m fourreal.platform.ui --port "$mlflow_port" >"$out/mlflow-server.log" 2
 mlflow_server=$!
 trap 'kill "$mlflow_server" 2>/dev/null || true; wait "$mlflow_server" 2>/dev/null || true' EXIT
 
-[ -n "${VIDEOS:-}" ] || run fourreal sample-videos --out "$videos" --count 12
+[ -n "${VIDEOS:-}" ] || run fourreal sample-videos --out "$videos" --count 24
 run fourreal render --assets procedural:64 --out "$out/rendered" "${grid[@]}" --seed 0
 run fourreal render --assets procedural:6 --out "$out/held-out" "${grid[@]}" --seed 1000
 run fourreal synthesize --videos "$videos" --out "$out/synthesized" "${grid[@]}" --stride 4

@@ -50,9 +50,13 @@ def test_a_bad_asset_takes_its_scenes_along_and_no_others(
         objects_per_scene=(2, 2),
         filters=Filters(min_colour_spread=0.0),
     )
-    scenes = {item.key: objects_of(item) for item in data_job(config).list_items()}
-    spoilt = {key for key, parts in scenes.items() if any(part.key.startswith("bad-") for part in parts)}
-    assert 0 < len(spoilt) < len(scenes) == 4
+    for seed in range(20):  # what is drawn follows the files' bytes, which may differ from machine to machine
+        config = replace(config, seed=seed)
+        scenes = {item.key: objects_of(item) for item in data_job(config).list_items()}
+        spoilt = {key for key, parts in scenes.items() if any(part.key.startswith("bad-") for part in parts)}
+        if len(spoilt) == 2:
+            break
+    assert (len(spoilt), len(scenes)) == (2, 4)
 
     assert run_or_estimate(replace(config, limit=2), data_job, run) == 0
     assert "2 of 4 items" in capsys.readouterr().out
