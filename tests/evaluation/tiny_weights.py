@@ -95,7 +95,7 @@ def write_clip(folder: Path) -> None:
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[])
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    text = {**small, **ends, "vocab_size": len(tokens), "max_position_embeddings": 12}
+    text = {**small, **ends, "vocab_size": len(tokens), "max_position_embeddings": 20}
     vision = {**small, "image_size": 32, "patch_size": 8}
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
     CLIPModel(config).save_pretrained(folder / "clip")
