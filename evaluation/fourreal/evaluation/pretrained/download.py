@@ -81,12 +81,8 @@ def _receive(url: str, stream: BinaryIO) -> str:
                 raise _TryAgain(f"{url} answers {status}")
             if status != 200:
                 raise UserError(f"{url} answers {status} {response.reason}: it is not there any more, or not for all")
-            size_bytes = 0
-            for piece in response.iter_content(_PIECE_BYTES):
-                size_bytes += stream.write(piece)
-            announced = response.headers.get("Content-Length")
-            if announced is not None and int(announced) != size_bytes:
-                raise _TryAgain(f"{url} gave {size_bytes} of {announced} bytes")
+            for piece in response.iter_content(_PIECE_BYTES):  # urllib3 counts: fewer than announced is an error
+                stream.write(piece)
             return _stated_sha256(response)
     except requests.RequestException as error:
         raise _TryAgain(f"{url} cannot be read: {error}") from None
