@@ -22,7 +22,7 @@ from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
 from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, finished_model, learning_rate, train
 from fourreal.training.losses import LossRecord
-from fourreal.training.model import PixelBackbone, load, save_pretrained
+from fourreal.training.model import PixelBackbone, load_model, save_pretrained
 from fourreal.training.order import Worker
 from fourreal.training.settings import Config, StageSettings, stage_settings
 
@@ -86,11 +86,11 @@ def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tm
         torch.nn.init.normal_(parameter, std=0.1)
     save_pretrained(base, tmp_path / "base")
     settings = settings_for(folder, str(tmp_path / "base"), architecture="fused", train="lora", steps=4)
-    engine = TorchEngine(build_model(settings, load(tmp_path / "base", "base")), CPU)
+    engine = TorchEngine(build_model(settings, load_model(tmp_path / "base", "base")), CPU)
     run(settings, engine, None, None)
     model = finished_model(settings, engine.weights())
     save_pretrained(model, tmp_path / "grid")
-    exported = load(tmp_path / "grid", "grid", architecture="fused").backbone
+    exported = load_model(tmp_path / "grid", "grid", architecture="fused").backbone
     changed = {
         name for name, tensor in base.state_dict().items() if not torch.equal(tensor, exported.state_dict()[name])
     }
@@ -100,7 +100,7 @@ def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tm
     inputs = (clean, torch.ones(1), torch.zeros(1, 3, 3, dtype=torch.bool))
     with torch.no_grad():
         expected = engine.model.eval()(*inputs)
-        torch.testing.assert_close(load(tmp_path / "grid", "grid")(*inputs), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(load_model(tmp_path / "grid", "grid")(*inputs), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import ray_session
 from fourreal.platform.shards import write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training.model import GridModel, load, read_description
+from fourreal.training.model import GridModel, load_model, read_description
 from fourreal.training.settings import Config
 from fourreal.training.train import run
 
@@ -60,7 +60,7 @@ def undisturbed(workplace: Path) -> Path:
 def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
     result = json.loads((undisturbed / "result.json").read_text())
     assert result["end_loss"] < 0.5 * result["start_loss"]
-    model = load(undisturbed / "model", "base")
+    model = load_model(undisturbed / "model", "base")
     assert model.config.height == 16
     assert (undisturbed / "samples.png").stat().st_size > 500
     assert "steps: 240" in (undisturbed / "config.yaml").read_text()
@@ -114,7 +114,7 @@ def test_grid_stage_trains_the_synchronization_alone(undisturbed: Path, workplac
         views=3, times=3, steps=30, batch_size=2, zero_stage=3,
     )  # fmt: skip
     results = run(config)
-    model, base = load(workplace / "grid" / "model", "grid"), load(undisturbed / "model", "base")
+    model, base = load_model(workplace / "grid" / "model", "grid"), load_model(undisturbed / "model", "base")
     assert isinstance(model, GridModel)
     for name, tensor in base.state_dict().items():
         assert torch.equal(model.backbone.state_dict()[name], tensor), name

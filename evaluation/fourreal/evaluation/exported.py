@@ -10,14 +10,14 @@ from pathlib import Path
 
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
-from fourreal.training.model import Pipeline, PixelBackbone, PixelConfig, Upsampler, load
+from fourreal.training.model import Pipeline, PixelBackbone, PixelConfig, Upsampler, load_model
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
 
 
 def read_pipeline(uri: str, upsampler_uri: str | None = None) -> Pipeline:
     """The pipeline of a grid model of pixels, and of an upsampler behind it. UserError if they cannot be used."""
     with _local(uri) as folder:
-        model = load(folder, "grid")
+        model = load_model(folder, "grid")
     if model.backbone.name != PixelBackbone.name:
         raise UserError(
             f"{uri} holds a model of latents ({model.backbone.name}), fourreal generate runs models of pixels: "
@@ -26,7 +26,7 @@ def read_pipeline(uri: str, upsampler_uri: str | None = None) -> Pipeline:
     if upsampler_uri is None:
         return Pipeline(model)
     with _local(upsampler_uri) as folder:
-        upsampler = load(folder, "upsampler")
+        upsampler = load_model(folder, "upsampler")
     made, read = frame_size(model.config), (upsampler.config.low_height, upsampler.config.low_width)
     if made != read:
         raise UserError(

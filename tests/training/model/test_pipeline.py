@@ -22,6 +22,7 @@ from fourreal.training.model import (
     border_given,
     generate_grids,
     load,
+    load_model,
     save_pretrained,
 )
 from fourreal.training.model.windows import Frames, Mask, fill_in_windows, seed_at
@@ -160,10 +161,10 @@ def test_export_and_load_in_one_call(pipe: Pipeline, truth: Frames, tmp_path: Pa
     training = {"steps": 7, "settings": {"lr": 1e-4}, "data_licences": ["CC-BY-4.0", "CC0-1.0"]}
     pipe.save_pretrained(tmp_path, training)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
-    loaded = Pipeline.from_pretrained(tmp_path)
+    loaded = load(tmp_path)
     arguments: dict[str, Any] = {"fixed_view": truth[0], "freeze_time": truth[:, 0], "steps": 2}
     np.testing.assert_array_equal(loaded(**arguments).frames, pipe(**arguments).frames)
-    assert isinstance(load(tmp_path), GridModel)
+    assert isinstance(load_model(tmp_path), GridModel)
     card = (tmp_path / "README.md").read_text()
     parameters = sum(parameter.numel() for parameter in pipe.model.parameters())
     for fact in ("| architecture | soft |", f"{parameters:,}", "| settings.lr | 0.0001 |", "CC-BY-4.0, CC0-1.0"):
@@ -173,7 +174,7 @@ def test_export_and_load_in_one_call(pipe: Pipeline, truth: Frames, tmp_path: Pa
     save_pretrained(pipe.model.backbone, tmp_path / "base")
     assert "says nothing of how" in (tmp_path / "base" / "README.md").read_text()
     with pytest.raises(ValueError, match="holds a base model, a grid model is needed"):
-        Pipeline.from_pretrained(tmp_path / "base")
+        load(tmp_path / "base")
 
 
 class Oracle(GridModel):

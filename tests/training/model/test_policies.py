@@ -9,7 +9,7 @@ import torch
 from tiny_models import captions, enliven, grid_input, lively_grid_model
 from torch import Tensor, nn
 
-from fourreal.training.model import GridModel, load, merge_lora, save_pretrained
+from fourreal.training.model import GridModel, load_model, merge_lora, save_pretrained
 from fourreal.training.model.lora import LoraLinear
 
 NAMES = ("pixel", "wan", "ltx")
@@ -70,7 +70,7 @@ def test_lora_starts_as_the_model_and_merges_into_its_weights(name: str, tmp_pat
         torch.testing.assert_close(model(*inputs, text), adapted, rtol=1e-4, atol=1e-4)
     assert list(model.state_dict()) == keys
     save_pretrained(model, tmp_path)
-    assert torch.equal(load(tmp_path, "grid")(*inputs, text), model(*inputs, text))
+    assert torch.equal(load_model(tmp_path, "grid")(*inputs, text), model(*inputs, text))
 
 
 def test_weights_load_with_and_without_lora() -> None:

@@ -14,7 +14,7 @@ from fourreal.training.model import (
     GridModel,
     PixelBackbone,
     PixelConfig,
-    load,
+    load_model,
     read_description,
     save_pretrained,
 )
@@ -30,7 +30,7 @@ def test_loading_gives_the_saved_model(tmp_path: Path, name: str, architecture: 
     """From the folder alone: nothing is asked of a hub."""
     model = lively_grid_model(architecture, name) if architecture else lively(name)
     save_pretrained(model, tmp_path, {"steps": 7})
-    loaded = load(tmp_path)
+    loaded = load_model(tmp_path)
     assert type(loaded) is type(model)
     assert loaded.config == model.config
     assert getattr(loaded, "architecture", None) == architecture
@@ -47,7 +47,7 @@ def test_loading_gives_the_saved_model(tmp_path: Path, name: str, architecture: 
 def test_numbers_keep_the_type_they_were_saved_in(tmp_path: Path) -> None:
     model = lively_grid_model("soft", "wan").bfloat16()
     model.backbone.get_submodule("transformer.blocks.0.attn1.to_q").float()
-    loaded = load(save_pretrained(model, tmp_path))
+    loaded = load_model(save_pretrained(model, tmp_path))
     for (name, saved), restored in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
         assert saved.dtype == restored.dtype, name
         assert torch.equal(saved, restored), name
@@ -60,17 +60,17 @@ def test_weights_of_another_architecture_or_backbone_name_both_sides(tmp_path: P
     for name in ("soft", "wan"):
         (tmp_path / "model.safetensors").write_bytes((tmp_path / name / "model.safetensors").read_bytes())
         with pytest.raises(ValueError, match=r"config.json describes .* model.safetensors holds .* not from one"):
-            load(tmp_path)
+            load_model(tmp_path)
     with pytest.raises(ValueError, match="holds a soft model on a pixel backbone, a hard model on a pixel backbone"):
-        load(tmp_path / "soft", kind="grid", architecture="hard")
+        load_model(tmp_path / "soft", kind="grid", architecture="hard")
     with pytest.raises(ValueError, match="holds a soft model on a wan backbone, a soft model on a pixel backbone"):
-        load(tmp_path / "wan", kind="grid", backbone="pixel")
+        load_model(tmp_path / "wan", kind="grid", backbone="pixel")
 
 
 def test_a_wrong_kind_names_both_sides(tmp_path: Path) -> None:
     save_pretrained(PixelBackbone(CONFIG), tmp_path)
     with pytest.raises(ValueError, match="holds a base model, a grid model is needed"):
-        load(tmp_path, kind="grid")
+        load_model(tmp_path, kind="grid")
 
 
 def test_weights_that_do_not_fit_name_both_shapes(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_weights_that_do_not_fit_name_both_shapes(tmp_path: Path) -> None:
     weights["head_linear.weight"] = torch.zeros(3, 32)
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"describes \(48, 32\) for head_linear.weight .* holds \(3, 32\)"):
-        load(tmp_path)
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,16 @@ def test_unknown_descriptions_are_refused(tmp_path: Path, change: dict[str, obje
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match=message):
-        load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_missing_and_broken_files_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no exported model"):
-        load(tmp_path)
+        load_model(tmp_path)
     save_pretrained(PixelBackbone(CONFIG), tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="export the model again"):
-        load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_the_model_package_stands_on_its_own() -> None:

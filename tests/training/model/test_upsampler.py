@@ -19,6 +19,7 @@ from fourreal.training.model import (
     Upsampler,
     UpsamplerConfig,
     load,
+    load_model,
     save_pretrained,
     upsampler_loss,
 )
@@ -100,7 +101,7 @@ def test_export_and_use_behind_a_grid_model(tmp_path: Path) -> None:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_pretrained(model, tmp_path / "upsampler", {"steps": 3})
-    loaded = load(tmp_path / "upsampler", "upsampler")
+    loaded = load_model(tmp_path / "upsampler", "upsampler")
     assert loaded.config == CONFIG
     low = as_pixels(shrink(rectangles(2, 0), CONFIG))
     np.testing.assert_array_equal(loaded.upsample(low), model.upsample(low))
@@ -110,15 +111,15 @@ def test_export_and_use_behind_a_grid_model(tmp_path: Path) -> None:
         PixelBackbone(PixelConfig(height=6, width=8, patch_size=2, hidden_dim=32, depth=1, heads=2)), "soft"
     )
     save_pretrained(grid, tmp_path / "grid")
-    pipe = Pipeline.from_pretrained(tmp_path / "grid", upsampler=tmp_path / "upsampler")
+    pipe = load(tmp_path / "grid", upsampler=tmp_path / "upsampler")
     made = pipe(fixed_view=low[:, 0], views=2, steps=1)
     assert pipe.upsample(made.frames, Sampling(2)).shape == (2, 2, 12, 16, 3)
     with pytest.raises(ValueError, match="this pipeline has no upsampler"):
         Pipeline(grid).upsample(made.frames)
     with pytest.raises(ValueError, match="holds an upsampler model, a grid model is needed"):
-        Pipeline.from_pretrained(tmp_path / "upsampler")
+        load(tmp_path / "upsampler")
     with pytest.raises(ValueError, match="holds a grid model, an upsampler model is needed"):
-        Pipeline.from_pretrained(tmp_path / "grid", upsampler=tmp_path / "grid")
+        load(tmp_path / "grid", upsampler=tmp_path / "grid")
 
 
 def test_bad_input_is_one_sentence_that_names_both_sides() -> None:

@@ -14,7 +14,7 @@ pytest.importorskip("diffusers")
 
 from diffusers import AutoencoderKLWan
 
-from fourreal.training.model import Conditions, Pipeline, Sampling, Text, Windows, save_pretrained
+from fourreal.training.model import Conditions, Pipeline, Sampling, Text, Windows, load, save_pretrained
 from fourreal.training.model.backbones.wan_codec import WanCodec
 
 CHANNELS = 16
@@ -77,7 +77,7 @@ def test_frames_to_latents_to_frames_with_a_saved_model(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "vae" / "config.json").read_text())["_class_name"] == "AutoencoderKLWan"
     assert load_file(tmp_path / "vae" / "diffusion_pytorch_model.safetensors")
 
-    pipe = Pipeline.from_pretrained(tmp_path, text_encoder=lambda captions: _text(len(captions[0])))
+    pipe = load(tmp_path, text_encoder=lambda captions: _text(len(captions[0])))
     frames = np.random.default_rng(0).integers(0, 256, (2, 5, 16, 16, 3)).astype(np.uint8)
     videos: dict[str, Any] = {"fixed_view": frames[0], "freeze_time": frames[:, 0], "steps": 1}
     made = pipe(**videos, prompt="a fox")
@@ -99,10 +99,10 @@ def test_frames_to_latents_to_frames_with_a_saved_model(tmp_path: Path) -> None:
 def test_autoencoders_that_are_missing_or_of_another_model(tmp_path: Path) -> None:
     save_pretrained(lively_grid_model("soft", "wan"), tmp_path)
     with pytest.raises(ValueError, match="holds no autoencoder"):
-        Pipeline.from_pretrained(tmp_path)
+        load(tmp_path)
     WanCodec(tiny_vae(**_channels(5))).save(tmp_path)
     with pytest.raises(ValueError, match="latents of 5 channels and the model reads 4"):
-        Pipeline.from_pretrained(tmp_path)
+        load(tmp_path)
     with pytest.raises(ValueError, match="latents of 4 channels and states the mean of 16"):
         WanCodec(tiny_vae(z_dim=4))
 

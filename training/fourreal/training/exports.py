@@ -10,7 +10,7 @@ from typing import Any
 
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
-from fourreal.training.model import Backbone, GridModel, load, read_description, save_pretrained
+from fourreal.training.model import Backbone, GridModel, load_model, read_description, save_pretrained
 from fourreal.training.model.card import CARD_FILE
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE, Kind
 
@@ -27,7 +27,7 @@ def load_base(uri: str) -> Backbone:
     """The exported base model of a folder. UserError when there is none."""
     with _local(uri, (WEIGHTS_FILE, CONFIG_FILE)) as folder:
         try:
-            return load(folder, "base")
+            return load_model(folder, "base")
         except ValueError as error:
             raise UserError(str(error).replace(str(folder), uri)) from None
 

@@ -7,9 +7,9 @@ from fourreal.training.model.backbones.pixel import PixelBackbone
 from fourreal.training.model.backbones.pixel_config import PixelConfig
 from fourreal.training.model.grid_model import GridModel
 from fourreal.training.model.lora import merge_lora
-from fourreal.training.model.pipeline import Generated, Pipeline
+from fourreal.training.model.pipeline import Generated, Pipeline, load
 from fourreal.training.model.policies import TrainPolicy, check_policy
-from fourreal.training.model.pretrained import load, read_description, save_pretrained
+from fourreal.training.model.pretrained import load_model, read_description, save_pretrained
 from fourreal.training.model.sampling import Guidance, Sampling, border_given, generate_grids
 from fourreal.training.model.upsampler import Upsampler, UpsamplerConfig, upsampler_loss
 from fourreal.training.model.videos import Conditions, conditions_of
@@ -40,6 +40,7 @@ __all__ = [
     "conditions_of",
     "generate_grids",
     "load",
+    "load_model",
     "make_backbone",
     "merge_lora",
     "read_description",

@@ -62,21 +62,21 @@ _WHAT = {
 }
 _USE = {
     "base": [
-        "from fourreal.training.model import load",
+        "from fourreal.training.model import load_model",
         "",
-        'model = load("FOLDER", "base")',
+        'model = load_model("FOLDER", "base")',
     ],
     "grid": [
-        "from fourreal.training.model import Pipeline",
+        "from fourreal.training.model import load",
         "",
-        'pipe = Pipeline.from_pretrained("FOLDER")',
+        'pipe = load("FOLDER")',
         "grid = pipe(fixed_view=video, freeze_time=orbit, steps=4, seed=0)  # uint8 [T, H, W, 3] and [V, H, W, 3]",
         "grid.frames  # uint8 [V, T, H, W, 3]",
     ],
     "upsampler": [
-        "from fourreal.training.model import load",
+        "from fourreal.training.model import load_model",
         "",
-        'upsampler = load("FOLDER", "upsampler")',
+        'upsampler = load_model("FOLDER", "upsampler")',
         "upsampler.upsample(frames)  # uint8 [V, T, h, w, 3] to [V, T, H, W, 3]",
     ],
 }

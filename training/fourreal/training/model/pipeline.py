@@ -1,6 +1,6 @@
 """One call from videos to a grid: what a user of a trained model holds.
 
-    pipe = Pipeline.from_pretrained("outputs/demo/model")
+    pipe = load("outputs/demo/model")
     grid = pipe(fixed_view=video, freeze_time=orbit, steps=4, seed=0)
     grid.frames                                   # uint8 [V, T, H, W, 3]
 
@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ import torch
 from fourreal.training.model.backbones.base import Text
 from fourreal.training.model.codec import Codec, Device, PixelCodec
 from fourreal.training.model.grid_model import GridModel
-from fourreal.training.model.pretrained import load, read_description, save_pretrained
+from fourreal.training.model.pretrained import load_model, read_description, save_pretrained
 from fourreal.training.model.sampling import (
     NO_GUIDANCE,
     Guidance,
@@ -58,28 +58,6 @@ class Pipeline:
     text_encoder: TextEncoder | None = None
     upsampler: Upsampler | None = None
     training: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        folder: str | Path,
-        *,
-        upsampler: str | Path | None = None,
-        device: Device = "cpu",
-        text_encoder: TextEncoder | None = None,
-    ) -> Self:
-        """The pipeline of an exported grid model, and of an exported upsampler if there is one.
-
-        A model of latents has its autoencoder in the folder `vae` beside its weights.
-
-        ValueError, in one sentence, when the folder is no grid model or lacks its autoencoder.
-        """
-        model = load(folder, "grid")
-        codec = make_codec(model, folder)
-        larger = None if upsampler is None else load(upsampler, "upsampler")
-        pipeline = cls(model, codec, text_encoder, larger, read_description(folder)["training"])
-        pipeline.to(device)
-        return pipeline
 
     def to(self, device: Device) -> None:
         """Move the model, and its autoencoder and upsampler if it has them."""
@@ -195,6 +173,27 @@ class Pipeline:
             )
         device = next(self.model.parameters()).device
         return Text(text.embeddings.to(device), None if text.mask is None else text.mask.to(device))
+
+
+def load(
+    folder: str | Path,
+    *,
+    upsampler: str | Path | None = None,
+    device: Device = "cpu",
+    text_encoder: TextEncoder | None = None,
+) -> Pipeline:
+    """The pipeline of an exported grid model, and of an exported upsampler if there is one.
+
+    A model of latents has its autoencoder in the folder `vae` beside its weights.
+
+    ValueError, in one sentence, when the folder is no grid model or lacks its autoencoder.
+    """
+    model = load_model(folder, "grid")
+    codec = make_codec(model, folder)
+    larger = None if upsampler is None else load_model(upsampler, "upsampler")
+    pipeline = Pipeline(model, codec, text_encoder, larger, read_description(folder)["training"])
+    pipeline.to(device)
+    return pipeline
 
 
 def make_codec(model: GridModel, folder: str | Path) -> Codec:

@@ -50,24 +50,24 @@ def save_pretrained(
 
 
 @overload
-def load(
+def load_model(
     folder: str | Path, kind: Literal["base"], *, architecture: str | None = None, backbone: str | None = None
 ) -> Backbone: ...
 @overload
-def load(
+def load_model(
     folder: str | Path, kind: Literal["grid"], *, architecture: str | None = None, backbone: str | None = None
 ) -> GridModel: ...
 @overload
-def load(
+def load_model(
     folder: str | Path, kind: Literal["upsampler"], *, architecture: str | None = None, backbone: str | None = None
 ) -> Upsampler: ...
 @overload
-def load(
+def load_model(
     folder: str | Path, kind: None = None, *, architecture: str | None = None, backbone: str | None = None
 ) -> Backbone | GridModel | Upsampler: ...
 
 
-def load(
+def load_model(
     folder: str | Path, kind: Kind | None = None, *, architecture: str | None = None, backbone: str | None = None
 ) -> Backbone | GridModel | Upsampler:
     """The model of a folder, in evaluation mode on the CPU, with the number types it was saved in.
