@@ -80,6 +80,11 @@ def scene(
     return np.stack(frames)
 
 
+def grey_of(clip: Clip) -> Clip:
+    """`[T, h, w]` of `[T, h, w, 3]`."""
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip])
+
+
 def crop_bars(clip: Clip) -> Clip:
     """A clip `[T, h, w, 3]` without its letterbox."""
     grey = cv2.cvtColor(clip.max(axis=0), cv2.COLOR_RGB2GRAY)

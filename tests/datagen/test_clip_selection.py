@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tests.datagen.clip_scenes import H, Thing, W, crop_bars, scene
+from tests.datagen.clip_scenes import H, Thing, W, crop_bars, grey_of, scene
 
 from fourreal.datagen.selection.filters import ClipFilters
 from fourreal.datagen.selection.judge import ClipJudge
@@ -19,7 +19,7 @@ from fourreal.datagen.selection.look import blur
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.overlay import text_share
 from fourreal.datagen.selection.still_scenes import StillScenes
-from fourreal.datagen.selection.tracks import small_grey
+from fourreal.datagen.selection.tracks import shrunk
 from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.video import read_frames
 
@@ -29,14 +29,14 @@ WALKER = Thing((90, 70), 28, velocity=(2.0, 1.0))
 
 def reason_of(clip: Clip, **settings: float) -> str:
     try:
-        ClipJudge(ClipFilters(**settings), 96, 160, still=StillScenes()).judge(clip)
+        ClipJudge(ClipFilters(**settings), 96, 160, still=StillScenes()).judge(grey_of(clip))
     except ItemFailure as failure:
         return f"without a flag: {failure.message}" if "--filters." not in failure.message else failure.reason
     return "kept"
 
 
 def motion_of(**settings: Any) -> dict[str, float]:
-    return motion_statistics(small_grey(scene(**settings), 256))
+    return motion_statistics(shrunk(grey_of(scene(**settings)), 256))
 
 
 @cache
@@ -126,7 +126,7 @@ def test_a_clip_of_one_time_is_not_static() -> None:
 
 
 def test_blur_does_not_depend_on_light_and_grows_with_the_radius() -> None:
-    sharp = small_grey(walk(), 160)[0]
+    sharp = shrunk(grey_of(walk()), 160)[0]
     radii = [blur(cv2.GaussianBlur(sharp, (0, 0), radius)) for radius in (0.5, 1.0, 2.0, 4.0)]
     assert radii == sorted(radii)
     assert blur((sharp * 0.3).astype(np.uint8)) == pytest.approx(blur(sharp), abs=0.05)
@@ -144,10 +144,10 @@ def real_clips(shared_data: Path) -> dict[str, Clip]:
 def test_subtitles_are_found_on_real_videos_and_nothing_else_is(real_clips: dict[str, Clip]) -> None:
     title_cards = {"clip_10s-90", "clip_10s-135"}
     scenes = {name: clip for name, clip in real_clips.items() if name not in title_cards}
-    share = {name: text_share(small_grey(clip, 480)) for name, clip in scenes.items()}
+    share = {name: text_share(shrunk(grey_of(clip), 480)) for name, clip in scenes.items()}
     assert max(share.values()) <= ClipFilters.max_text, share
     for colour in ((245, 245, 245), (240, 220, 40)):
-        found = [text_share(small_grey(subtitled(c, colour), 480)) > ClipFilters.max_text for c in scenes.values()]
+        found = [text_share(shrunk(grey_of(subtitled(c, colour)), 480)) > ClipFilters.max_text for c in scenes.values()]
         assert np.mean(found) >= 0.9
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.datagen.clip_scenes import Thing, crop_bars, scene
+from tests.datagen.clip_scenes import Thing, crop_bars, grey_of, scene
 
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.still_scenes import StillScenes
-from fourreal.datagen.selection.tracks import small_grey
+from fourreal.datagen.selection.tracks import shrunk
 from fourreal.datagen.synthesize import Config, Synthesizer
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.platform.codec import EncodedGrid, encode
@@ -23,7 +23,7 @@ LAYERS = (Thing((70, 60), 30, 1.4), Thing((180, 90), 25, 2.0), Thing((120, 120),
 
 
 def is_still(clip: np.ndarray) -> bool:
-    return StillScenes().holds(motion_statistics(small_grey(clip, 256)))
+    return StillScenes().holds(motion_statistics(shrunk(grey_of(clip), 256)))
 
 
 @pytest.mark.parametrize("seed", [0, 10])

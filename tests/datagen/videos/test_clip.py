@@ -54,6 +54,15 @@ def test_pictures_are_turned_as_the_file_says(tmp_path: Path, degrees: int) -> N
     assert clip.images(40, 30).shape == (2, 30, 40, 3)
 
 
+@pytest.mark.parametrize("size", [(160, 96), (120, 72), (81, 49), (62, 37)])
+def test_scaling_changes_no_grey_level(tmp_path: Path, size: tuple[int, int]) -> None:
+    """swscale's fast way to RGB gives two levels too little at most widths."""
+    _write_still(tmp_path / "grey.mkv", np.full((96, 160, 3), 128, np.uint8), codec="ffv1", pix_fmt="yuv420p")
+    clip = _clip(tmp_path)
+    assert np.abs(clip.images(*size).astype(int) - 128).max() <= 1
+    assert np.abs(clip.greys(*size).astype(int) - 128).max() <= 1
+
+
 def test_pixels_become_square(tmp_path: Path) -> None:
     _write_still(tmp_path / "wide.mp4", _corners(), sample_aspect_ratio=Fraction(4, 3))
     assert _clip(tmp_path).size == (160, 72)

@@ -50,6 +50,20 @@ def test_a_smooth_pattern_is_reproduced_to_half_a_grey_level() -> None:
     assert exact_source.max() < 0.5
 
 
+def test_bytes_are_reproduced_to_half_a_grey_level_too() -> None:
+    """Rounded after each direction of the doubling and after sampling; see the module's docstring."""
+    y, x = np.mgrid[0:100, 0:140] + 0.5
+    source = np.round(np.repeat(pattern(x, y)[..., None], 4, axis=-1)).astype(np.uint8)
+    out = np.empty((64, 96, 4), np.uint8)
+    doubled = Doubler(100, 140, 4, np.uint8)(source, level_of(HOMOGRAPHY, 64, 96))
+    sample(doubled, sampling_map(HOMOGRAPHY, 64, 96), out)
+    error = out[..., 0] - pattern(*places_of(HOMOGRAPHY, 64, 96))
+    assert abs(error.mean()) < 0.05
+    assert np.sqrt((error**2).mean()) < 0.5
+    assert np.abs(error).max() < 2.0
+    assert np.all(out == out[..., :1])
+
+
 @pytest.mark.parametrize("shift", [0.01, 0.25, 0.37, 0.5])
 def test_a_ramp_is_moved_by_the_shift_to_1_128_of_a_pixel(shift: float) -> None:
     """OpenCV's own kernels round to 1/32 pixel, so that at the first of these shifts they do not move at all."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fourreal.datagen.selection.tracks import Grey
 
 _BLUR_PIXELS = 9
+_SHARPNESS_FRAMES = 4
 
 
 def look_statistics(grey: Grey, fine: Grey) -> dict[str, float]:
@@ -20,19 +21,26 @@ def look_statistics(grey: Grey, fine: Grey) -> dict[str, float]:
     `brightness_p5` and `brightness_p95` are percentiles over the whole clip, `contrast` the lowest frame's difference
     between these percentiles. `flicker` is the mean distance of a frame's mean brightness from the mean of its
     neighbours', `fade` the difference between the brightest and the darkest frame's. `blur` is 0 for a sharp and 1
-    for a wholly blurred frame, the clip's median (see `blur`).
+    for a wholly blurred frame, the median of a few (see `blur`).
     """
-    light = grey.astype(np.float32) / 255.0
-    low, high = np.percentile(light.reshape(len(light), -1), [5, 95], axis=1)
-    mean = light.mean(axis=(1, 2))
+    counts = np.stack([np.bincount(frame.ravel(), minlength=256) for frame in grey])
+    low, high = _percentiles(counts)
+    (clip_low,), (clip_high,) = _percentiles(counts.sum(axis=0, keepdims=True))
+    mean = counts @ np.arange(256) / (255.0 * counts.sum(axis=1))
     return {
-        "brightness_p5": float(np.percentile(light, 5)),
-        "brightness_p95": float(np.percentile(light, 95)),
+        "brightness_p5": float(clip_low),
+        "brightness_p95": float(clip_high),
         "contrast": float((high - low).min()),
         "flicker": float(np.abs(mean[1:-1] - 0.5 * (mean[2:] + mean[:-2])).mean()) if len(mean) > 2 else 0.0,
         "fade": float(np.ptp(mean)),
-        "blur": float(np.median([blur(frame) for frame in fine])),
+        "blur": float(np.median([blur(frame) for frame in fine[:: max(1, len(fine) // _SHARPNESS_FRAMES)]])),
     }
+
+
+def _percentiles(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """5th and 95th percentile, 0 to 1, of pixels of which there are `counts` `[N, 256]` of each grey level."""
+    share = counts.cumsum(axis=1) / counts.sum(axis=1, keepdims=True)
+    return (share >= 0.05).argmax(axis=1) / 255.0, (share >= 0.95).argmax(axis=1) / 255.0
 
 
 def blur(grey: npt.NDArray[np.uint8]) -> float:

@@ -22,8 +22,11 @@ _MIN_EIGENVALUE = 5e-4
 _SPAN_STEPS = 4
 _THERE_AND_BACK = 0.7
 """A point that is followed forwards and back again must come home to within so many pixels."""
+_BESIDE = np.float32(1.5)
 _WINDOW = (13, 13)
-_LEVELS = 4
+_LEVELS = 3
+_ENOUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
+"""Steps for a point at each level, and the length, in pixels, at which they end earlier."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,14 @@ class Span:
     """Points that were found in the first frame; those that are missing in `points` were lost."""
 
 
-def small_grey(clip: npt.NDArray[np.uint8], longer_side: int) -> Grey:
-    """Frames `[T, h, w, 3]` as `[T, H, W]`, shrunk until neither side is longer than `longer_side`."""
-    height, width = clip.shape[1:3]
+def shrunk(grey: Grey, longer_side: int) -> Grey:
+    """Frames `[T, h, w]` as `[T, H, W]`, shrunk until neither side is longer than `longer_side`."""
+    height, width = grey.shape[1:]
     scale = min(1.0, longer_side / max(height, width))
+    if scale == 1.0:
+        return grey
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    # One colour conversion of a small picture is cheaper than of a large one, and the same.
-    return np.asarray(
-        [cv2.cvtColor(cv2.resize(f, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) for f in clip]
-    )
+    return np.asarray([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in grey])
 
 
 def follow(grey: Grey) -> Iterator[Span]:
@@ -67,7 +69,7 @@ def _follow_span(grey: Grey) -> Span:
             path.append(here)
             continue
         there, found = _flow(now, after, here)
-        back, found_back = _flow(after, now, there)
+        back, found_back = _flow_back(after, now, there, here)
         inside = np.all((there >= 0) & (there <= [now.shape[1] - 1, now.shape[0] - 1]), axis=1)
         good = found & found_back & inside & (np.linalg.norm(back - here, axis=1) < _THERE_AND_BACK)
         path = [frame[good] for frame in path]
@@ -91,5 +93,27 @@ def _find(grey: Grey) -> npt.NDArray[np.float32]:
 def _flow(
     now: Grey, after: Grey, points: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    there, found, _ = cv2.calcOpticalFlowPyrLK(now, after, points[:, None], None, winSize=_WINDOW, maxLevel=_LEVELS)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        now, after, points[:, None], None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_ENOUGH
+    )
+    return np.asarray(there[:, 0], np.float32), np.asarray(found[:, 0], np.bool_)
+
+
+def _flow_back(
+    after: Grey, now: Grey, points: npt.NDArray[np.float32], home: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Where `points` of `after` are in `now`, sought around `home` alone: elsewhere they are not at home anyway.
+
+    The search sets out beside it, so that it must find its way: in noise, where it began is as good as anywhere.
+    """
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        after,
+        now,
+        points[:, None],
+        home[:, None] + _BESIDE,
+        winSize=_WINDOW,
+        maxLevel=0,
+        criteria=_ENOUGH,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
     return np.asarray(there[:, 0], np.float32), np.asarray(found[:, 0], np.bool_)
