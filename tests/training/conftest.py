@@ -7,7 +7,8 @@ import os
 # Ray Train reads this at import; the job sets it too, but here an import may come before it.
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,20 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         return storage.uri
 
     return make
+
+
+@pytest.fixture(scope="session")
+def _group_of_one() -> Iterator[None]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
+def process_group(_group_of_one: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process group of one, for DeepSpeed, which remembers the first that it sees."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "DS_ACCELERATOR": "cpu"}.items():
+        monkeypatch.setenv(name, value)

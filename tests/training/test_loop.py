@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from fourreal.training.checkpoints import TrainState
 from fourreal.training.data import Stage
 from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
+from fourreal.training.guard import Guard
 from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, finished_model, learning_rate, train
 from fourreal.training.losses import LossRecord
 from fourreal.training.model import PixelBackbone, load_model, save_pretrained
@@ -45,9 +45,10 @@ def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: P
     """Train; save the first checkpoint into `saved`."""
     noise = torch.Generator().manual_seed(3)
     if restored:
-        start = checkpoints.restore(restored, engine, noise, ALONE)
+        start = checkpoints.restore(restored, engine, noise, ALONE, settings.guard)
     else:
-        start = TrainState(0, batch_stream(settings, ALONE, None).position, LossRecord.for_steps(settings.steps))
+        position = batch_stream(settings, ALONE, None).position
+        start = TrainState(0, position, LossRecord.for_steps(settings.steps), Guard(settings.guard))
     reports: list[StepReport] = []
 
     def on_checkpoint(state: TrainState) -> None:
@@ -55,7 +56,12 @@ def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: P
             saved.mkdir()
             checkpoints.save(saved, engine, state, noise, ALONE, "run-1")
 
-    train(settings, engine, ALONE, noise, start, Hooks(lambda report, state: reports.append(report), on_checkpoint))
+    def on_rollback(state: TrainState) -> TrainState:
+        assert saved
+        return checkpoints.restore(saved, engine, noise, ALONE, settings.guard)
+
+    hooks = Hooks(lambda report, state: reports.append(report), on_checkpoint, on_rollback)
+    train(settings, engine, ALONE, noise, start, hooks)
     return reports
 
 
@@ -106,7 +112,9 @@ def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tm
 def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> None:
     settings = settings_for(make_folder("a"))
     engine, noise = TorchEngine(build_model(settings, None), CPU), torch.Generator().manual_seed(1)
-    state = TrainState(4, batch_stream(settings, ALONE, None).position, LossRecord(3, [1.0], [2.0]))
+    state = TrainState(
+        4, batch_stream(settings, ALONE, None).position, LossRecord(3, [1.0], [2.0]), Guard(settings.guard)
+    )
     checkpoints.save(tmp_path, engine, state, noise, ALONE, "run-1")
 
     def draw() -> tuple[float, ...]:
@@ -114,10 +122,10 @@ def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> Non
 
     expected = draw()
     draw()
-    assert checkpoints.restore(tmp_path, engine, noise, ALONE) == state
+    assert checkpoints.restore(tmp_path, engine, noise, ALONE, settings.guard) == state
     assert draw() == expected
     with pytest.raises(UserError, match="made by 1 workers and 2 are running"):
-        checkpoints.restore(tmp_path, engine, noise, Worker(0, 2))
+        checkpoints.restore(tmp_path, engine, noise, Worker(0, 2), settings.guard)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -136,23 +144,11 @@ def test_loss_record_keeps_both_ends() -> None:
     assert LossRecord.from_json(record.to_json()) == record
 
 
-@pytest.fixture(scope="module")
-def process_group() -> Iterator[None]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 2])
 def test_deepspeed_computes_what_torch_computes(
-    make_folder: MakeFolder, tmp_path: Path, process_group: None, monkeypatch: pytest.MonkeyPatch, stage: int
+    make_folder: MakeFolder, tmp_path: Path, process_group: None, stage: int
 ) -> None:
-    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "DS_ACCELERATOR": "cpu"}.items():
-        monkeypatch.setenv(name, value)
     from fourreal.training.engine_deepspeed import DeepSpeedEngine
 
     settings = settings_for(make_folder("a"))

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -113,12 +116,22 @@ class Storage:
     def write(self, name: str, data: bytes) -> None:
         """Write the file `name` atomically: readers see the old bytes or all the new ones."""
         if self.is_local:
-            _write_local(Path(self.path(name)), data)
+            with _replacing(Path(self.path(name))) as stream:
+                stream.write(data)
         else:
             import io
 
             bucket, _, key = self.path(name).partition("/")
             _s3_client().upload_fileobj(io.BytesIO(data), bucket, key)
+
+    def write_file(self, name: str, source: Path) -> None:
+        """Write a local file's bytes as the file `name`, atomically, without holding them in memory."""
+        if self.is_local:
+            with _replacing(Path(self.path(name))) as stream, source.open("rb") as original:
+                shutil.copyfileobj(original, stream, 1 << 20)
+        else:
+            bucket, _, key = self.path(name).partition("/")
+            _s3_client().upload_file(str(source), bucket, key)
 
     def delete(self, name: str) -> None:
         """Delete the file `name`; nothing happens when there is none."""
@@ -147,12 +160,14 @@ def _inside(name: str) -> str:
     return name
 
 
-def _write_local(path: Path, data: bytes) -> None:
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose bytes become the file when the block ends, and are gone when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

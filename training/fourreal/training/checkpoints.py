@@ -5,7 +5,7 @@
     random-<rank>.pt         random states of torch, numpy and Python, and of the noise generator (tensors and numbers)
     run.json                 rank 0: number of workers, MLflow run
 
-Every worker writes its own files into a folder of its own; Ray Train merges the folders.
+Every worker writes its own files; `checkpoint_store.py` puts them side by side, whole or not at all.
 """
 
 from __future__ import annotations
@@ -19,37 +19,42 @@ from typing import Any
 import numpy as np
 import torch
 
-from fourreal.platform.errors import UserError
 from fourreal.training.data import DataPosition
 from fourreal.training.engine import Engine
+from fourreal.training.guard import Guard, GuardSettings
 from fourreal.training.losses import LossRecord
 from fourreal.training.order import Worker
+from fourreal.training.stopping import Stopped
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """Where a worker is: steps done, position of the next batch, and the losses that the final table shows."""
+    """Where a worker is: steps done, position of the next batch, the losses that the final table shows, the guard."""
 
     step: int
     position: DataPosition
     losses: LossRecord
+    guard: Guard
 
 
 def save(folder: Path, engine: Engine, state: TrainState, noise: torch.Generator, worker: Worker, run_id: str) -> None:
     """Write this worker's files. All workers call it."""
     engine.save(folder)
     document = {"step": state.step, "position": state.position.to_json(), "losses": state.losses.to_json()}
+    document["guard"] = state.guard.to_json()
     (folder / f"worker-{worker.rank}.json").write_text(json.dumps(document))
     torch.save({**_random_states(), "noise": noise.get_state()}, folder / f"random-{worker.rank}.pt")
     if worker.rank == 0:
         (folder / "run.json").write_text(json.dumps({"workers": worker.world, "mlflow_run_id": run_id}))
 
 
-def restore(folder: Path, engine: Engine, noise: torch.Generator, worker: Worker) -> TrainState:
-    """Put everything back as it was at `save`. UserError for another number of workers. All workers call it."""
+def restore(
+    folder: Path, engine: Engine, noise: torch.Generator, worker: Worker, settings: GuardSettings
+) -> TrainState:
+    """Put everything back as it was at `save`. Stopped for another number of workers. All workers call it."""
     workers = json.loads((folder / "run.json").read_text())["workers"]
     if workers != worker.world:
-        raise UserError(
+        raise Stopped(
             f"the checkpoint was made by {workers} workers and {worker.world} are running: "
             f"run with --workers {workers}, or choose another --out"
         )
@@ -62,7 +67,7 @@ def restore(folder: Path, engine: Engine, noise: torch.Generator, worker: Worker
     random.setstate((version, tuple(internal), gauss))
     document = json.loads((folder / f"worker-{worker.rank}.json").read_text())
     position, losses = DataPosition.from_json(document["position"]), LossRecord.from_json(document["losses"])
-    return TrainState(document["step"], position, losses)
+    return TrainState(document["step"], position, losses, Guard.from_json(settings, document["guard"]))
 
 
 def _random_states() -> dict[str, Any]:

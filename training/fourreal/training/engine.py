@@ -6,6 +6,7 @@ CPU in fp32 both compute the same steps.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -28,8 +29,11 @@ class Engine(Protocol):
     def backward(self, loss: Tensor) -> None:
         """Accumulate the gradients of a scalar loss."""
 
-    def step(self, learning_rate: float) -> float:
-        """Take one clipped optimizer step, clear the gradients, return their global norm before clipping."""
+    def step(self, learning_rate: float, norm_limit: float = math.inf) -> float:
+        """Take one clipped optimizer step and clear the gradients; returns their global norm before clipping.
+
+        Unless that norm is below `norm_limit` (a NaN never is), weights and optimizer state stay as they are.
+        """
 
     def save(self, folder: Path) -> None:
         """Write this worker's part of weights and optimizer state. All workers call it."""

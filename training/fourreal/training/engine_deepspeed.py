@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +27,7 @@ class DeepSpeedEngine:
         deepspeed = _import_without_compiling()
         self._parameters = trained_parameters(model)
         # A torch AdamW object: DeepSpeed's own would compile for minutes on first use.
-        optimizer = torch.optim.AdamW(self._parameters, betas=BETAS, weight_decay=WEIGHT_DECAY)
+        optimizer = self._optimizer = _LimitedAdamW(self._parameters, betas=BETAS, weight_decay=WEIGHT_DECAY)
         config = {
             "train_micro_batch_size_per_gpu": batch_size,
             "gradient_accumulation_steps": 1,
@@ -49,20 +51,43 @@ class DeepSpeedEngine:
         """See `Engine`."""
         self._engine.backward(loss)
 
-    def step(self, learning_rate: float) -> float:
-        """See `Engine`."""
+    def step(self, learning_rate: float, norm_limit: float = math.inf) -> float:
+        """See `Engine`. A norm that is no number comes back as inf or NaN."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         if self._zero_stage == 0:  # the one stage that does not tell the norm; its gradients are whole here
-            norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+            norm = float(torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None]))
+            self._optimizer.is_allowed = lambda: norm < norm_limit
             self._engine.step()
-            return float(norm)
+            return norm
+        # ZeRO knows the norm over all partitions just before it calls the optimizer; it skips what is not finite.
+        self._optimizer.is_allowed = lambda: self._norm() < norm_limit
         self._engine.step()
-        return float(self._engine.get_global_grad_norm())
+        return self._norm()
+
+    def _norm(self) -> float:
+        return float(self._engine.optimizer._global_grad_norm)
 
     def save(self, folder: Path) -> None:
         """See `Engine`."""
-        self._engine.save_checkpoint(str(folder), tag=_TAG)
+        # A worker that failed to write must still meet the others at DeepSpeed's barriers, or they would wait for ever.
+        failures: list[Exception] = []
+        write = self._engine.checkpoint_engine.save
+
+        def save(*args: Any, **kwargs: Any) -> None:
+            try:
+                write(*args, **kwargs)
+            except (OSError, RuntimeError) as error:
+                failures.append(error)
+
+        self._engine.checkpoint_engine.save = save
+        self._engine._copy_recovery_script = lambda path: None  # a script of DeepSpeed's, in every checkpoint
+        try:
+            self._engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False)
+        finally:
+            self._engine.checkpoint_engine.save = write
+        if failures:
+            raise failures[0]
 
     def load(self, folder: Path) -> None:
         """See `Engine`."""
@@ -76,6 +101,18 @@ class DeepSpeedEngine:
         else:
             state = self._engine.module.state_dict()
         return {name: tensor.detach().cpu() for name, tensor in state.items()}
+
+
+class _LimitedAdamW(torch.optim.AdamW):
+    """AdamW whose step does nothing unless it is allowed; DeepSpeed's own way to skip is for fp16 loss scaling only."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_allowed: Callable[[], bool] = lambda: True
+
+    def step(self, closure: Any = None) -> Any:
+        """One step, or none."""
+        return super().step(closure) if self.is_allowed() else None
 
 
 def _import_without_compiling() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -24,14 +25,15 @@ class TorchEngine:
         """See `Engine`."""
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def step(self, learning_rate: float) -> float:
+    def step(self, learning_rate: float, norm_limit: float = math.inf) -> float:
         """See `Engine`."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, GRADIENT_CLIP)
-        self._optimizer.step()
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, GRADIENT_CLIP))
+        if norm < norm_limit:
+            self._optimizer.step()
         self._optimizer.zero_grad()
-        return float(norm)
+        return norm
 
     def save(self, folder: Path) -> None:
         """See `Engine`."""

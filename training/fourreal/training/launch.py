@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -16,11 +17,14 @@ from fourreal.platform import tracking
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import ray_session
 from fourreal.training.settings import StageSettings
+from fourreal.training.stopping import read_reason, sigterm_asks
 from fourreal.training.tracker import read_progress
 from fourreal.training.worker import RESULT_FILE, WorkerOrder, run_worker
 
 RUN_FILE = "run.json"
-CHECKPOINT_FOLDER = "checkpoints"
+_RAY_FOLDER = "ray"
+_MAY_CHANGE = ("checkpoint_every", "keep_checkpoints", "grace_s", "max_failures")
+"""Settings that do not touch what is learned: a run may go on with others."""
 EXPERIMENT = "training"
 _LINE_EVERY_S = 5.0
 
@@ -34,6 +38,10 @@ class StageResult:
     end_loss: float
     samples_per_s: float
     wall_s: float
+    skipped_steps: int = 0
+    """Steps not taken because of their loss or gradient."""
+    rollbacks: int = 0
+    failed_checkpoints: int = 0
 
 
 def run_stage(settings: StageSettings, session: ExitStack) -> tuple[StageResult, str]:
@@ -62,7 +70,7 @@ def run_stage(settings: StageSettings, session: ExitStack) -> tuple[StageResult,
 
 def _check_same(settings: StageSettings, before: dict[str, Any]) -> None:
     now = json.loads(json.dumps(settings.to_json()))
-    if changed := sorted(name for name in now if now[name] != before.get(name)):
+    if changed := sorted(name for name in now if name not in _MAY_CHANGE and now[name] != before.get(name)):
         name = changed[0]
         raise UserError(
             f"{settings.out} holds a run with other settings ({name} was {before.get(name)}, is now {now[name]}"
@@ -77,14 +85,7 @@ def _write_record(settings: StageSettings, run_id: str) -> None:
 
 def _fit(order: WorkerOrder) -> None:
     import ray
-    from ray.train import (
-        CheckpointConfig,
-        FailureConfig,
-        LoggingConfig,
-        RunConfig,
-        ScalingConfig,
-        TrainingFailedError,
-    )
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
     settings = order.settings
@@ -97,20 +98,21 @@ def _fit(order: WorkerOrder) -> None:
         train_loop_config={"order": order},
         scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=use_gpu),
         run_config=RunConfig(
-            name=CHECKPOINT_FOLDER,
+            name=_RAY_FOLDER,
             storage_path=settings.storage.root if settings.storage.is_local else settings.out,
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=settings.max_failures),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     try:
-        with _live_line(settings):
+        with _live_line(settings), sigterm_asks(settings.storage, settings.grace_s):
             trainer.fit()
     except TrainingFailedError as error:
         raise UserError(_reason(error)) from error
     except ray.exceptions.RayError as error:  # Ray itself is gone
         raise UserError(f"Ray stopped in the middle ({type(error).__name__}): run the same command to go on") from error
+    if not settings.storage.exists(RESULT_FILE):
+        raise UserError(read_reason(settings.storage) or "the workers ended without a result: run the same command")
 
 
 def _reason(error: BaseException) -> str:
@@ -121,6 +123,8 @@ def _reason(error: BaseException) -> str:
         while cause is not None:
             if isinstance(cause, UserError):
                 return str(cause)
+            if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+                return f"the disk is full ({cause}): free some space, then the same command goes on"
             cause = getattr(cause, "cause", None) or cause.__cause__
     last = (str(next(iter(failures.values()), error)).strip().splitlines() or ["no reason given"])[-1]
     return f"training failed on its workers ({last}): the log above says more; the same command goes on"

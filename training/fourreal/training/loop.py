@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from fourreal.training import ranks
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.data import Batch, BatchStream, DataPosition, Prefetcher
 from fourreal.training.engine import Engine
@@ -16,6 +17,7 @@ from fourreal.training.model import Backbone, BackboneConfig, GridModel, PixelBa
 from fourreal.training.model.flow import add_noise, sample_times, velocity_loss
 from fourreal.training.order import Worker
 from fourreal.training.settings import StageSettings
+from fourreal.training.stopping import Stopped
 
 _WARMUP_STEPS = 50
 
@@ -27,7 +29,10 @@ class StepReport:
     step: int
     """Steps done, this one included."""
     loss: float
+    """Mean over all workers."""
     gradient_norm: float
+    taken: bool
+    """Whether the guard let the optimizer learn from it."""
     learning_rate: float
     wait_s: float
     """Time spent waiting for data."""
@@ -36,22 +41,31 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What happens after a step, and when it is time for a checkpoint. All workers call both at the same steps."""
+    """What happens after a step, and when it is time for a checkpoint. All workers call all at the same steps."""
 
     on_step: Callable[[StepReport, TrainState], None]
     on_checkpoint: Callable[[TrainState], None]
+    on_rollback: Callable[[TrainState], TrainState]
+    """Puts weights, optimizer and noise back as they were at the last checkpoint; returns the state they were in."""
+    stop_asked: Callable[[], bool] = lambda: False
+    """Whether this worker has been asked to stop. One is enough: all stop after the same step."""
 
 
 def train(
     settings: StageSettings, engine: Engine, worker: Worker, noise: torch.Generator, start: TrainState, hooks: Hooks
 ) -> TrainState:
-    """Train from `start` to the last step; checkpoints fall on multiples of `checkpoint_every` and on the last step."""
+    """Train from `start` to the last step, or to the one at which a worker was asked to stop.
+
+    Checkpoints fall on multiples of `checkpoint_every` and on the last step. A step counts, and its batch is behind,
+    whether it was taken or skipped. Stopped when rolling back has not helped.
+    """
     device = next(engine.model.parameters()).device
     stream = batch_stream(settings, worker, start.position)
-    losses, state = start.losses, start
+    state = start
     batches = Prefetcher(stream)
     try:
-        for step in range(start.step, settings.steps):
+        while state.step < settings.steps:
+            step, losses, guard = state.step, state.losses, state.guard
             began = time.perf_counter()
             batch, position = batches.next()
             wait_s = time.perf_counter() - began
@@ -59,16 +73,38 @@ def train(
                 loss = batch_loss(engine.model, settings.model, batch, noise, device)
             engine.backward(loss)
             rate = learning_rate(step, settings.steps, settings.lr)
-            norm = engine.step(rate)
-            losses.add(loss.item())
-            state = TrainState(step + 1, position, losses)
+            mean_loss, stop = ranks.mean(loss.item(), float(hooks.stop_asked()))
+            limit = guard.norm_limit(mean_loss)
+            norm = engine.step(rate, limit)
+            guard.add(taken := norm < limit, mean_loss, norm)
+            if taken:
+                losses.add(mean_loss)
+            state = TrainState(step + 1, position, losses, guard)
             wall_s = time.perf_counter() - began
-            hooks.on_step(StepReport(step + 1, loss.item(), norm, rate, wait_s, wall_s), state)
-            if state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
+            hooks.on_step(StepReport(step + 1, mean_loss, norm, taken, rate, wait_s, wall_s), state)
+            if guard.wants_rollback:
+                state = _rolled_back(state, hooks)
+            elif stop or state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
                 hooks.on_checkpoint(state)
+            if stop:
+                break
     finally:
         batches.close()
     return state
+
+
+def _rolled_back(state: TrainState, hooks: Hooks) -> TrainState:
+    """The last checkpoint's state, with the batches since then left behind."""
+    guard = state.guard
+    if guard.rollbacks == guard.settings.max_rollbacks:
+        raise Stopped(
+            f"{guard.in_a_row} steps in a row up to step {state.step} had a loss or gradient that is not finite or far "
+            f"above the recent ones, also after {guard.rollbacks} rollbacks: look at the data, or start with a lower "
+            f"--lr in another --out"
+        )
+    before = hooks.on_rollback(state)
+    counts = replace(before.guard, skipped=guard.skipped, rollbacks=guard.rollbacks + 1, in_a_row=0)
+    return TrainState(before.step, state.position, before.losses, counts)
 
 
 def batch_loss(

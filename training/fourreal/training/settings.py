@@ -12,6 +12,7 @@ from fourreal.platform.storage import Storage
 from fourreal.training.data import BatchShape, Stage, check_folder
 from fourreal.training.engine_deepspeed import ZeroStage
 from fourreal.training.exports import read_exported_description
+from fourreal.training.guard import GuardSettings
 from fourreal.training.model import Architecture, PixelBackbone, PixelConfig, TrainPolicy, check_policy
 
 _DEFAULT_MODEL: dict[str, Any] = {"size": "nano", "height": 32, "width": 48, "patch_size": 8}
@@ -71,6 +72,16 @@ class Config:
     """What DeepSpeed splits among workers: 0 nothing, 1 optimizer, 2 also gradients, 3 also weights."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """Checkpoints that are kept, the newest ones; a damaged one is passed over for the one before it."""
+    spike_factor: float = 100.0
+    """A step whose loss or gradient norm is not finite, or this many times the median of the last 50, is skipped."""
+    max_skips: int = 5
+    """Steps skipped in a row before the run goes back to its last checkpoint and on with other data."""
+    max_rollbacks: int = 3
+    """How often that is done before the run stops."""
+    grace_s: float = 30.0
+    """Time for a last checkpoint after SIGTERM; the same command goes on from that step."""
     max_failures: int = 3
     """How often dead workers are replaced before the run is given up."""
     seed: int = 0
@@ -94,6 +105,9 @@ class StageSettings:
     engine: Literal["deepspeed", "torch"]
     zero_stage: ZeroStage
     checkpoint_every: int
+    keep_checkpoints: int
+    guard: GuardSettings
+    grace_s: float
     max_failures: int
     seed: int
 
@@ -120,6 +134,8 @@ def check(config: Config) -> None:
         "batch_size",
         "workers",
         "checkpoint_every",
+        "keep_checkpoints",
+        "max_skips",
         "views",
         "times",
         "grid_steps",
@@ -128,6 +144,10 @@ def check(config: Config) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} is {value}: give at least 1")
+    if config.spike_factor <= 1:
+        raise UserError(f"--spike-factor is {config.spike_factor}: give more than 1, 100 catches what runs away")
+    if min(config.max_rollbacks, config.grace_s) < 0:
+        raise UserError("--max-rollbacks and --grace-s must be 0 or more")
     if config.lr <= 0:
         raise UserError(f"--lr is {config.lr}: give a positive learning rate, 2e-3 for small models")
     if config.views * config.times == 1:
@@ -190,6 +210,9 @@ def stage_settings(config: Config, stage: Stage, out: str, base: str | None) -> 
         engine=config.engine,
         zero_stage=config.zero_stage,
         checkpoint_every=config.checkpoint_every,
+        keep_checkpoints=config.keep_checkpoints,
+        guard=GuardSettings(config.spike_factor, config.max_skips, config.max_rollbacks),
+        grace_s=config.grace_s,
         max_failures=config.max_failures,
         seed=config.seed,
     )

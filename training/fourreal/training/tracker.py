@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -10,6 +12,7 @@ from typing import Any
 
 from fourreal.platform import tracking
 from fourreal.platform.storage import Storage
+from fourreal.training.checkpoints import TrainState
 from fourreal.training.loop import StepReport
 
 PROGRESS_FILE = "progress.json"
@@ -41,10 +44,12 @@ class Tracker:
         self._client: Any = tracking.client().MlflowClient()
         self._pending: list[StepReport] = []
         self._recent: list[float] = []
+        self._skipped = 0
         self._written = self._logged = time.monotonic()
 
-    def add(self, report: StepReport, mean_loss: float) -> None:
-        """Take a step."""
+    def add(self, report: StepReport, state: TrainState) -> None:
+        """Take a step and the state after it."""
+        self._skipped, mean_loss = state.guard.skipped, state.losses.end
         self._pending.append(report)
         self._recent = [*self._recent[-49:], report.wall_s]
         now = time.monotonic()
@@ -53,7 +58,8 @@ class Tracker:
             step_s = sum(self._recent) / len(self._recent)
             left_s = (self.steps - report.step) * step_s
             note = ProgressNote(report.step, self.steps, mean_loss, self.samples_per_step / step_s, left_s, os.getpid())
-            self.storage.write(PROGRESS_FILE, json.dumps(asdict(note)).encode())
+            with contextlib.suppress(OSError):  # a full disk: the line stands still, training goes on
+                self.storage.write(PROGRESS_FILE, json.dumps(asdict(note)).encode())
         if now - self._logged >= _LOG_EVERY_S or report.step == self.steps:
             self._logged = now
             self._log()
@@ -62,22 +68,27 @@ class Tracker:
         """Keep a picture with the run."""
         self._client.log_artifact(self.run_id, local_path, name)
 
-    def log_restore(self, step: int) -> None:
-        """Note that the run went on from a checkpoint."""
-        self._client.log_metric(self.run_id, "restored_step", step, step=step)
+    def note(self, metric: str, value: float, step: int, sentence: str) -> None:
+        """Something that a person should know of: a line on the screen, a metric, and the run's tag `last_event`."""
+        logging.getLogger(__name__).warning(sentence)
+        self._client.log_metric(self.run_id, metric, value, step=step)
+        self._client.set_tag(self.run_id, "last_event", sentence)
 
     def _log(self) -> None:
         from mlflow.entities import Metric
 
         count, step = len(self._pending), self._pending[-1].step
         wall_s = sum(report.wall_s for report in self._pending)
+        taken = [report for report in self._pending if report.taken]
         values = {
-            "loss": sum(report.loss for report in self._pending) / count,
-            "gradient_norm": sum(report.gradient_norm for report in self._pending) / count,
             "learning_rate": self._pending[-1].learning_rate,
             "samples_per_s": count * self.samples_per_step / wall_s,
             "data_wait_fraction": sum(report.wait_s for report in self._pending) / wall_s,
+            "skipped_steps": float(self._skipped),
         }
+        if taken:
+            values["loss"] = sum(report.loss for report in taken) / len(taken)
+            values["gradient_norm"] = sum(report.gradient_norm for report in taken) / len(taken)
         stamp_ms = int(time.time() * 1000)
         self._client.log_batch(self.run_id, [Metric(name, value, stamp_ms, step) for name, value in values.items()])
         self._pending = []

@@ -18,6 +18,7 @@ from fourreal.training.settings import Config, StageSettings, check, stage_setti
 from fourreal.training.worker import MODEL_FOLDER
 
 BASE_FOLDER = "base"
+_MISHAPS = ("skipped_steps", "rollbacks", "failed_checkpoints")
 
 
 def run(config: Config) -> dict[str, StageResult]:
@@ -48,6 +49,8 @@ def _run(config: Config, settings: StageSettings, session: ExitStack) -> StageRe
         ("samples", f"{settings.out}/samples.png"),
         ("MLflow", run_address(run_id)),
     ]
+    if mishaps := [f"{getattr(result, name)} {name.replace('_', ' ')}" for name in _MISHAPS if getattr(result, name)]:
+        rows.append(("mishaps", ", ".join(mishaps)))
     for label, value in rows:
         print(f"  {label:<12}{value}")
     return result

@@ -1,9 +1,8 @@
-"""What Ray Train runs in every worker: restore, train, report checkpoints; rank 0 exports the model."""
+"""What Ray Train runs in every worker: restore, train, save checkpoints; rank 0 exports the model."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import tempfile
 import time
@@ -15,18 +14,22 @@ from typing import Any
 import torch
 
 from fourreal.platform.contact_sheet import write_png
-from fourreal.training import checkpoints
+from fourreal.training import checkpoints, ranks
+from fourreal.training.checkpoint_store import CheckpointStore
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
 from fourreal.training.exports import export, load_base
+from fourreal.training.guard import Guard
 from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, finished_model, train
 from fourreal.training.losses import LossRecord
 from fourreal.training.model import Backbone, GridModel
 from fourreal.training.order import Worker
 from fourreal.training.pictures import sample_picture
 from fourreal.training.settings import StageSettings
+from fourreal.training.stopping import Stopped, StopWatch, raise_flag_on_sigterm, write_reason
 from fourreal.training.tracker import Tracker
 
+CHECKPOINT_FOLDER = "checkpoints"
 MODEL_FOLDER = "model"
 RESULT_FILE = "result.json"
 SAMPLES_FILE = "samples.png"
@@ -43,11 +46,13 @@ class WorkerOrder:
 
 def run_worker(order: dict[str, Any]) -> None:
     """The train function for Ray Train; `order` is a `WorkerOrder` under the key "order"."""
+    import ray
     import ray.train
 
+    # Signals can be handled in the main thread only, which is the actor's; this is another.
+    ray.get(ray.get_runtime_context().current_actor.execute.remote(raise_flag_on_sigterm))
     context = ray.train.get_context()
-    checkpoint = ray.train.get_checkpoint()
-    _WorkerRun(order["order"], Worker(context.get_world_rank(), context.get_world_size())).run(checkpoint)
+    _WorkerRun(order["order"], Worker(context.get_world_rank(), context.get_world_size())).run()
 
 
 class _WorkerRun:
@@ -65,39 +70,77 @@ class _WorkerRun:
         self.tracker = (
             Tracker(self.settings.storage, order.run_id, self.settings.steps, samples) if worker.rank == 0 else None
         )
+        self.store = CheckpointStore(
+            self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.keep_checkpoints, worker
+        )
+        self.watch = StopWatch(self.settings.storage, looks=worker.rank == 0)
+        self.failed_checkpoints = 0
         self.began = time.monotonic()
 
-    def run(self, checkpoint: Any) -> None:
-        """From a Ray checkpoint, or None, to the export."""
-        if checkpoint is None:
-            position = batch_stream(self.settings, self.worker, None).position
-            start = TrainState(0, position, LossRecord.for_steps(self.settings.steps))
-        else:
-            with checkpoint.as_directory() as folder:
-                start = checkpoints.restore(Path(folder), self.engine, self.noise, self.worker)
-        if self.tracker is not None and start.step:
-            logging.getLogger(__name__).warning("going on from the checkpoint at step %d", start.step)
-            self.tracker.log_restore(start.step)
-        hooks = Hooks(self._on_step, self._on_checkpoint)
-        end = train(self.settings, self.engine, self.worker, self.noise, start, hooks)
+    def run(self) -> None:
+        """From the newest checkpoint, or from nothing, to the export."""
+        try:
+            start = self._restored()
+            hooks = Hooks(self._on_step, self._on_checkpoint, self._on_rollback, self.watch.asked)
+            end = train(self.settings, self.engine, self.worker, self.noise, start, hooks)
+        except Stopped as error:
+            self._stop(str(error))
+            return
+        if end.step < self.settings.steps:
+            if not any(ranks.gather(self.watch.requested)):
+                raise RuntimeError(f"a worker got SIGTERM: all go on from step {end.step} in new processes")
+            self._stop(f"stopped at step {end.step} of {self.settings.steps}: the same command goes on")
+            return
         weights = self.engine.weights()
         if self.tracker is not None:
             self._finish(weights, end, start.step)
 
+    def _restored(self) -> TrainState:
+        """The state that training starts from; everything else is put back."""
+        state = self._newest()
+        if state is None:
+            position = batch_stream(self.settings, self.worker, None).position
+            return TrainState(0, position, LossRecord.for_steps(self.settings.steps), Guard(self.settings.guard))
+        if self.tracker is not None:
+            self.tracker.note("restored_step", state.step, state.step, f"going on from the checkpoint at {state.step}")
+        return state
+
+    def _newest(self) -> TrainState | None:
+        with self.store.newest() as found:
+            if found is None:
+                return None
+            if found.damaged and self.tracker is not None:
+                sentence = f"{'; '.join(found.damaged)}: falling back to the one at step {found.step}"
+                self.tracker.note("damaged_checkpoints", len(found.damaged), found.step, sentence)
+            return checkpoints.restore(found.folder, self.engine, self.noise, self.worker, self.settings.guard)
+
     def _on_step(self, report: StepReport, state: TrainState) -> None:
         if self.tracker is not None:
-            self.tracker.add(report, state.losses.end)
+            self.tracker.add(report, state)
 
     def _on_checkpoint(self, state: TrainState) -> None:
-        import ray.train
-        from ray.train import CheckpointConsistencyMode
+        problem = self.store.save(
+            state.step,
+            lambda folder: checkpoints.save(folder, self.engine, state, self.noise, self.worker, self.order.run_id),
+        )
+        if problem is not None:
+            self.failed_checkpoints += 1
+            if self.tracker is not None:
+                kept = max(self.store.steps(), default=0)
+                sentence = f"no checkpoint at step {state.step} ({problem}): going on, the last one is at {kept}"
+                self.tracker.note("failed_checkpoints", self.failed_checkpoints, state.step, sentence)
 
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoints.save(Path(folder), self.engine, state, self.noise, self.worker, self.order.run_id)
-            report = {"step": state.step, "loss": state.losses.end}
-            ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(folder))
-        # Until Ray has committed it, a kill would go back to the checkpoint before this one.
-        ray.train.get_all_reported_checkpoints(consistency_mode=CheckpointConsistencyMode.COMMITTED)
+    def _on_rollback(self, state: TrainState) -> TrainState:
+        before = self._newest()
+        target = before or state  # without a checkpoint the weights of before the skipped steps are all there is
+        if self.tracker is not None:
+            sentence = f"{state.guard.in_a_row} steps skipped in a row: from step {state.step} back to {target.step}"
+            self.tracker.note("rollbacks", state.guard.rollbacks + 1, state.step, sentence)
+        return target
+
+    def _stop(self, reason: str) -> None:
+        if self.tracker is not None:
+            write_reason(self.settings.storage, reason)
 
     def _finish(self, weights: dict[str, torch.Tensor], end: TrainState, first_step: int) -> None:
         """Rank 0: export, pictures, and last of all the result file, which says that the stage is done."""
@@ -112,6 +155,9 @@ class _WorkerRun:
             "end_loss": end.losses.end,
             "samples_per_s": trained / wall_s,
             "wall_s": wall_s,
+            "skipped_steps": end.guard.skipped,
+            "rollbacks": end.guard.rollbacks,
+            "failed_checkpoints": self.failed_checkpoints,
         }
         record = {**result, "settings": settings.to_json(), "mlflow_run_id": self.order.run_id}
         export(model, settings.storage.child(MODEL_FOLDER), record)

@@ -1,0 +1,126 @@
+"""The real job under faults of a machine: SIGTERM, a damaged checkpoint, weights that run away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from squares import square_grid
+
+from fourreal.platform import tracking
+from fourreal.platform.codec import encode
+from fourreal.platform.errors import UserError
+from fourreal.platform.shards import write_shard
+from fourreal.platform.storage import Storage
+from fourreal.training.settings import Config
+from fourreal.training.train import run
+
+STEPS = 600
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, ray_of_two_cores: None) -> Iterator[Path]:
+    """A working directory with data and an MLflow store of its own."""
+    folder = tmp_path_factory.mktemp("faults")
+    grids = [square_grid(i, 3, 3, 16, 24) for i in range(6)]
+    write_shard(Storage(str(folder / "data")), 0, [(grid.key, encode(grid)) for grid in grids])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+
+
+def config(folder: Path, out: str, **changes: Any) -> Config:
+    fields: dict[str, Any] = {
+        "data": (str(folder / "data"),), "out": str(folder / out), "stage": "base", "size": "nano", "height": 16,
+        "width": 24, "views": 3, "times": 3, "steps": STEPS, "batch_size": 1, "checkpoint_every": 10, "workers": 1,
+        "engine": "torch",
+    }  # fmt: skip
+    return Config(**{**fields, **changes})
+
+
+def history(folder: Path, out: str, metric: str) -> list[float]:
+    run_id = json.loads((folder / out / "run.json").read_text())["mlflow_run_id"]
+    return [entry.value for entry in tracking.client().MlflowClient().get_metric_history(run_id, metric)]
+
+
+def checkpoint_steps(folder: Path, out: str) -> list[int]:
+    return sorted(int(path.parent.name[5:]) for path in (folder / out / "checkpoints").glob("step-*/manifest.json"))
+
+
+def stop_with_sigterm(folder: Path, out: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, as a scheduler does, and end it as a scheduler does."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in vars(config(folder, out)).items()
+             if name in ("out", "stage", "size", "height", "width", "views", "times", "steps", "batch_size", "workers",
+                         "checkpoint_every", "engine")]  # fmt: skip
+    command = [sys.executable, "-m", "fourreal.training.train", "--data", str(folder / "data"), *flags]
+    command += ["--grace-s", "300"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 300
+        while len(checkpoint_steps(folder, out)) < 2 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def terminate_worker(out: Path, after_step: int) -> None:
+    """SIGTERM to the worker of a run that goes on, once it is beyond a step."""
+    known, deadline = (out / "progress.json").read_text(), time.monotonic() + 300
+    while time.monotonic() < deadline:
+        text = (out / "progress.json").read_text()
+        if text != known and json.loads(text)["step"] > after_step - 10:
+            os.kill(json.loads(text)["pid"], signal.SIGTERM)
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_sigterm_and_then_a_damaged_checkpoint(workplace: Path) -> None:
+    """SIGTERM saves at that very step; the newest checkpoint damaged, the run goes on from the one before it.
+
+    Then its worker gets SIGTERM, and all ends in the weights of a run that nothing happened to.
+    """
+    stopped = stop_with_sigterm(workplace, "stopped")
+    assert stopped.returncode == 2, stopped.stderr
+    before, step = checkpoint_steps(workplace, "stopped")
+    assert f"stopped at step {step} of {STEPS}: the same command goes on" in stopped.stderr
+    newest = workplace / "stopped" / "checkpoints" / f"step-{step:08d}" / "engine.pt"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 255
+    newest.write_bytes(data)
+    terminator = threading.Thread(target=terminate_worker, args=(workplace / "stopped", step))
+    terminator.start()
+    run(config(workplace, "stopped", checkpoint_every=STEPS))  # so that only SIGTERM makes a checkpoint
+    terminator.join()
+    restored = history(workplace, "stopped", "restored_step")
+    assert restored[0] == before
+    assert len(restored) == 2
+    assert before < restored[1] < STEPS
+    assert history(workplace, "stopped", "damaged_checkpoints") == [1]
+    run(config(workplace, "undisturbed", checkpoint_every=STEPS))
+    weights = load_file(workplace / "stopped" / "model" / "model.safetensors")
+    for name, tensor in load_file(workplace / "undisturbed" / "model" / "model.safetensors").items():
+        assert torch.equal(weights[name], tensor), name
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_weights_that_run_away_end_the_run_in_one_sentence(workplace: Path) -> None:
+    settings = config(workplace, "away", lr=1e30, max_skips=2, max_rollbacks=1, steps=40)
+    with pytest.raises(UserError, match=r"not finite or far above the recent ones, also after 1 rollbacks"):
+        run(settings)
+    assert history(workplace, "away", "rollbacks") == [1]
+    assert not (workplace / "away" / "model").exists()

@@ -1,0 +1,36 @@
+"""What the workers of a stage agree on. Every function is a collective: all workers call it, or all wait.
+
+Without a process group (one worker, outside Ray) each is the identity.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+def mean(*values: float) -> tuple[float, ...]:
+    """The means of each value over the workers; a NaN of one is a NaN for all."""
+    if not _many():
+        return values
+    device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return tuple((total / dist.get_world_size()).tolist())
+
+
+def gather(value: T) -> list[T]:
+    """Every worker's value, in the order of ranks."""
+    if not _many():
+        return [value]
+    found: list[T] = [value] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def _many() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
