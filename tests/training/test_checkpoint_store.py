@@ -91,6 +91,16 @@ def test_a_damaged_checkpoint_is_passed_over(storage: Storage) -> None:
         newest(store)
 
 
+def test_a_damaged_checkpoint_never_costs_a_whole_one_its_place(tmp_path: Path) -> None:
+    store = CheckpointStore(Storage(str(tmp_path)), 1, ALONE)
+    store.save(20, writer(20))
+    store.save(35, writer(35))
+    (tmp_path / "step-00000035" / "worker-0.json").write_text("{}")
+    store.save(30, writer(30))  # the run came back to 20, and its next checkpoint is before the damaged one
+    assert newest(store) == (30, 30, ())
+    assert store.steps() == [30]
+
+
 def test_an_interrupted_checkpoint_is_none(storage: Storage) -> None:
     store = CheckpointStore(storage, 2, ALONE)
     store.save(10, writer(10))

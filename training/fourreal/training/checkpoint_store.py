@@ -80,7 +80,7 @@ class CheckpointStore:
         problem = _first(ranks.gather(problem))
         if self.worker.rank == 0:
             if problem is None:
-                self._prune()
+                self._prune(step)
             else:
                 self.storage.delete_folder(name)
         return problem
@@ -154,9 +154,12 @@ class CheckpointStore:
                     shutil.copyfileobj(source, target, 1 << 20)
             yield Path(folder)
 
-    def _prune(self) -> None:
-        """Delete what is older than the `keep` newest checkpoints, and what interruptions left."""
-        keep = {_name(step) for step in self.steps()[: self.keep]}
+    def _prune(self, newest: int) -> None:
+        """Delete what is older than the `keep` newest checkpoints, and what interruptions left.
+
+        What lies ahead of the newest is damaged: a run that could have used it would not have come from behind it.
+        """
+        keep = {_name(step) for step in [step for step in self.steps() if step <= newest][: self.keep]}
         for name in {entry.path.split("/")[0] for entry in self.storage.list(recursive=True)} - keep:
             if name.startswith(_PREFIX):
                 # The manifest first: half deleted it must not look like a damaged one.
