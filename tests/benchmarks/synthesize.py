@@ -46,6 +46,7 @@ from fourreal.platform.runtime import ray_session
 from fourreal.platform.storage import Storage
 from fourreal.platform.video import write_video
 
+_FRAMES_A_CLIP = 17
 SIZES = ((96, 160), (288, 512), (512, 512))
 _NO_FILTERS = ClipFilters(
     min_brightness=0, max_brightness=9, min_contrast=0, max_flicker=9, max_fade=9, max_blur=9, max_text=9,
@@ -106,11 +107,13 @@ def _make_all(config: Config, items: list[Item], *, filtered: bool) -> tuple[flo
     return spent_s / len(items), starts
 
 
-def _time_vs_floor(benchmark: Benchmark, folder: Path, repeats: int) -> None:
-    moving_video(folder / "video.mp4", 136, 720, 1280)
+def _time_vs_floor(benchmark: Benchmark, folder: Path, repeats: int, clips: int) -> None:
+    moving_video(folder / "video.mp4", _FRAMES_A_CLIP * clips, 720, 1280)
     ratios, unfiltered = [], []
     for height, width in SIZES:
-        config = Config(videos=str(folder), out="unused", height=height, width=width, filters=_NO_FILTERS)
+        config = Config(
+            videos=str(folder), out="unused", height=height, width=width, filters=_NO_FILTERS, clips_per_video=clips
+        )
         items = list(list_windows(config.videos, config.timing, config.clips_per_video))
         _, starts = _make_all(config, items, filtered=False)
         used = {round(24 * start_s) + config.stride * t for start_s in starts for t in range(config.times)}
@@ -234,9 +237,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         steps: list[Callable[[], None]] = [
-            lambda: _time_vs_floor(benchmark, folder, 2 if benchmark.quick else 5),
+            lambda: _time_vs_floor(benchmark, folder, *((2, 3) if benchmark.quick else (5, 8))),
             lambda: _memory(benchmark, folder),
-            lambda: _scaling(benchmark, folder, 14 if benchmark.quick else 100),
+            lambda: _scaling(benchmark, folder, 10 if benchmark.quick else 100),
         ]
         for step in steps:
             step()

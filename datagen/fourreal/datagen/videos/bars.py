@@ -55,7 +55,8 @@ def _bar(picture: _Grey) -> int:
 def _dark_rows(picture: _Grey) -> int:
     """How many rows from the top on are dark and plain over most of their length; no more than may be of a bar."""
     part = picture[: int(_LARGEST * len(picture)) + 2, :: max(1, picture.shape[1] // _SAMPLES)]
-    low, high = np.percentile(part, [5, _MOST_PERCENT], axis=1)
+    places = [round(percent / 100 * (part.shape[1] - 1)) for percent in (5, _MOST_PERCENT)]
+    low, high = np.partition(part, places, axis=1)[:, places].T  # np.percentile interpolates, at four times the cost
     light = np.flatnonzero((high > _DARK) | (high - low > _PLAIN))
     return int(light[0]) if len(light) else len(part)
 
