@@ -66,6 +66,13 @@ class Pipeline:
         if self.upsampler is not None:
             self.upsampler.to(device)
 
+    def compile(self, backend: str = "inductor") -> None:
+        """Compile the model as one graph, which pays for small sizes, where launching kernels takes the time.
+
+        The first call at each size takes longer. `inductor` needs a C++ compiler on the CPU.
+        """
+        self.model.compile(backend=backend, fullgraph=True)
+
     def save_pretrained(self, folder: str | Path, training: dict[str, Any] | None = None) -> Path:
         """Write model and autoencoder: weights as safetensors, configuration, and a model card."""
         path = save_pretrained(self.model, folder, self.training if training is None else training)
