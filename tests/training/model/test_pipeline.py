@@ -179,12 +179,14 @@ def test_export_and_load_in_one_call(pipe: Pipeline, truth: Frames, tmp_path: Pa
 
 def test_compiled_it_makes_the_same_grid(pipe: Pipeline, truth: Frames, tmp_path: Path) -> None:
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     pipe.save_pretrained(tmp_path)
     compiled = load(tmp_path)
     compiled.compile(backend="aot_eager")  # inductor would need a C++ compiler
     arguments: dict[str, Any] = {"fixed_view": truth[0], "freeze_time": truth[:, 0], "steps": 2}
     difference = compiled(**arguments).frames.astype(np.int16) - pipe(**arguments).frames
     assert np.abs(difference).max() <= 1
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
 class Oracle(GridModel):
