@@ -26,7 +26,7 @@ from fourreal.platform.storage import Storage
 from fourreal.training.settings import Config
 from fourreal.training.train import run
 
-STEPS = 600
+STEPS = 300
 
 
 @pytest.fixture(scope="module")
