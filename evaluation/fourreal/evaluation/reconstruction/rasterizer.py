@@ -48,7 +48,7 @@ def rasterize(gaussians: Gaussians, camera: Camera, background: Tensor | None = 
     opacities = torch.sigmoid(gaussians.opacity_logits)
     of = tiles.gaussians
     image: Tensor = _Composite.apply(  # type: ignore[no-untyped-call]
-        _power_coefficients(projected, tiles), opacities[of], features[of], tiles.starts, tiles.columns
+        _power_coefficients(projected, tiles), opacities[of], features[of], tiles.starts
     )
     image = _untile(image, tiles)[: camera.height, : camera.width]
     alpha = image[..., 4]
@@ -120,7 +120,7 @@ class _Composite(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, opacities: Tensor, features: Tensor, starts: Tensor, _: int) -> Tensor:
+    def forward(ctx: Any, coefficients: Tensor, opacities: Tensor, features: Tensor, starts: Tensor) -> Tensor:
         """Coefficients [M, 6], opacities [M], features [M, F], starts [tiles + 1]."""
         ctx.save_for_backward(coefficients, opacities, features, starts)
         monomials = _monomials(coefficients)
@@ -153,7 +153,7 @@ class _Composite(torch.autograd.Function):
             to_power = torch.where(blend.moves, to_alpha * blend.alphas, 0.0)
             to_coefficients[where] = (to_power @ monomials.T)[inside]
             to_opacities[where] = (to_power.sum(dim=2) / opacities[index])[inside]
-        return to_coefficients, to_opacities, to_features, None, None
+        return to_coefficients, to_opacities, to_features, None
 
 
 @dataclass(frozen=True, eq=False)
