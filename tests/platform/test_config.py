@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fourreal.platform.config import as_yaml, command, parse
+from fourreal.platform.config import as_yaml, command, parse, parse_stages
 from fourreal.platform.errors import UserError
 
 
@@ -53,6 +53,21 @@ def test_defaults_then_recipe_then_file_then_flags(file: Path) -> None:
     assert both == Config("x", 3, 0.5, ("a", "b"), False, Inner(30, True))
     flags = ["--views", "4", "--names", "c", "--depth", "--inner.steps", "40", "--inner.no-fast", "--rate", "None"]
     assert _parse(*flags, "--out=x", "--config", str(file), "--recipe=demo") == Config("x", 4, None, ("c",))._with(40)
+
+
+def test_a_chain_gives_every_stage_its_recipe_and_all_of_them_the_flags(file: Path) -> None:
+    recipes = {"first": lambda: {"views": 1, "rate": 0.5}, "second": lambda: {"views": 2, "names": ("a",)}}
+
+    def stages(*argv: str) -> dict[str, Config]:
+        return parse_stages(Config, argv, prog="job", recipes=recipes, chains={"all": ("first", "second")})
+
+    made = stages("--recipe", "all", "--out", "x", "--rate", "0.25")
+    assert made == {"first": Config("x", 1, 0.25), "second": Config("x", 2, 0.25, ("a",))}
+    assert list(made) == ["first", "second"]
+    assert [config.views for config in stages("--recipe=all", "--out=x", "--config", str(file)).values()] == [3, 3]
+    assert stages("--out", "x") == {"": Config("x")}
+    with pytest.raises(UserError, match="no recipe 'third' for `job`: known are all, first, second"):
+        stages("--recipe", "third", "--out", "x")
 
 
 def _with(self: Config, steps: int) -> Config:

@@ -14,9 +14,10 @@ from test_loop import CPU, run, settings_for
 from fourreal.training.data import Batch, BatchStream
 from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
-from fourreal.training.guard import Guard, GuardSettings
+from fourreal.training.guard import Guard
 from fourreal.training.loop import build_model
-from fourreal.training.settings import StageSettings
+from fourreal.training.settings.groups import GuardSettings
+from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import Stopped
 
 MakeFolder = Callable[..., str]
@@ -104,7 +105,7 @@ def test_poisoned_batches_are_skipped(
 def test_after_too_many_skips_the_last_checkpoint_and_other_data(
     make_folder: MakeFolder, poison: Poison, tmp_path: Path
 ) -> None:
-    settings = settings_for(make_folder("a"), steps=12, max_skips=3)  # a checkpoint at step 5
+    settings = settings_for(make_folder("a"), steps=12, guard={"max_skips": 3})  # a checkpoint at step 5
     poison(6, 7, 8)
     engine = TorchEngine(build_model(settings, None), CPU)
     reports = run(settings, engine, None, tmp_path / "checkpoint")
@@ -113,7 +114,7 @@ def test_after_too_many_skips_the_last_checkpoint_and_other_data(
 
 
 def test_rollbacks_are_bounded(make_folder: MakeFolder, poison: Poison, tmp_path: Path) -> None:
-    settings = settings_for(make_folder("a"), steps=100, max_skips=2, max_rollbacks=2)
+    settings = settings_for(make_folder("a"), steps=100, guard={"max_skips": 2, "max_rollbacks": 2})
     poison(*range(6, 100))
     with pytest.raises(Stopped, match=r"2 steps in a row up to step 7 .* after 2 rollbacks: look at the data"):
         run(settings, TorchEngine(build_model(settings, None), CPU), None, tmp_path / "checkpoint")

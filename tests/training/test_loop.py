@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from configs import SMALL, config_of
 
 from fourreal.platform.errors import UserError
 from fourreal.training import checkpoints
 from fourreal.training.checkpoints import TrainState
-from fourreal.training.data import Stage
 from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
 from fourreal.training.guard import Guard
@@ -24,7 +24,7 @@ from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model,
 from fourreal.training.losses import LossRecord
 from fourreal.training.model import PixelBackbone, load_model, save_pretrained
 from fourreal.training.order import Worker
-from fourreal.training.settings import Config, StageSettings, stage_settings
+from fourreal.training.settings.stage import StageSettings, stage_settings
 
 MakeFolder = Callable[..., str]
 
@@ -34,11 +34,10 @@ ALONE = Worker(0, 1)
 
 def settings_for(folder: str, base: str | None = None, **changes: object) -> StageSettings:
     fields: dict[str, object] = {
-        "data": (folder,), "out": "unused", "stage": "base", "size": "nano", "height": 16, "width": 24,
-        "views": 3, "times": 3, "batch_size": 4, "workers": 1, "engine": "torch", "steps": 12, "checkpoint_every": 5,
+        "stage": "grid" if base else "base", "start_from": base, "model": {} if base else SMALL, "views": 3, "times": 3,
+        "batch_size": 4, "workers": 1, "engine": {"kind": "torch"}, "steps": 12, "checkpoints": {"every": 5},
     }  # fmt: skip
-    stage: Stage = "grid" if base else "base"
-    return stage_settings(Config(**{**fields, **changes}), stage, "unused", base)  # type: ignore[arg-type]
+    return stage_settings(config_of((folder,), "unused", **{**fields, **changes}))
 
 
 def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: Path | None) -> list[StepReport]:
@@ -91,7 +90,7 @@ def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tm
     for parameter in base.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_pretrained(base, tmp_path / "base")
-    settings = settings_for(folder, str(tmp_path / "base"), architecture="fused", train="lora", steps=4)
+    settings = settings_for(folder, str(tmp_path / "base"), model={"architecture": "fused", "train": "lora"}, steps=4)
     engine = TorchEngine(build_model(settings, load_model(tmp_path / "base", "base")), CPU)
     run(settings, engine, None, None)
     model = finished_model(settings, engine.weights())

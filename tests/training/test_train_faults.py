@@ -15,15 +15,17 @@ from typing import Any
 
 import pytest
 import torch
+from configs import SMALL, config_of
 from safetensors.torch import load_file
 from squares import square_grid
 
 from fourreal.platform import tracking
 from fourreal.platform.codec import encode
+from fourreal.platform.config import as_yaml
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training.settings import Config
+from fourreal.training.settings.config import Config
 from fourreal.training.train import run
 
 STEPS = 300
@@ -43,11 +45,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, ray_of_two_cores: None) 
 
 def config(folder: Path, out: str, **changes: Any) -> Config:
     fields: dict[str, Any] = {
-        "data": (str(folder / "data"),), "out": str(folder / out), "stage": "base", "size": "nano", "height": 16,
-        "width": 24, "views": 3, "times": 3, "steps": STEPS, "batch_size": 1, "checkpoint_every": 10, "workers": 1,
-        "engine": "torch",
+        "model": SMALL, "views": 3, "times": 3, "steps": STEPS, "batch_size": 1, "checkpoints": {"every": 10},
+        "workers": 1, "engine": {"kind": "torch"},
     }  # fmt: skip
-    return Config(**{**fields, **changes})
+    return config_of((str(folder / "data"),), str(folder / out), **{**fields, **changes})
 
 
 def history(folder: Path, out: str, metric: str) -> list[float]:
@@ -61,11 +62,9 @@ def checkpoint_steps(folder: Path, out: str) -> list[int]:
 
 def stop_with_sigterm(folder: Path, out: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, as a scheduler does, and end it as a scheduler does."""
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in vars(config(folder, out)).items()
-             if name in ("out", "stage", "size", "height", "width", "views", "times", "steps", "batch_size", "workers",
-                         "checkpoint_every", "engine")]  # fmt: skip
-    command = [sys.executable, "-m", "fourreal.training.train", "--data", str(folder / "data"), *flags]
-    command += ["--grace-s", "300"]
+    (folder / f"{out}.yaml").write_text(as_yaml(config(folder, out)))
+    command = [sys.executable, "-m", "fourreal.training.train", "--config", str(folder / f"{out}.yaml")]
+    command += ["--restarts.grace-s", "300"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 300
         while len(checkpoint_steps(folder, out)) < 2 and process.poll() is None and time.monotonic() < deadline:
@@ -103,14 +102,14 @@ def test_sigterm_and_then_a_damaged_checkpoint(workplace: Path) -> None:
     newest.write_bytes(data)
     terminator = threading.Thread(target=terminate_worker, args=(workplace / "stopped", step))
     terminator.start()
-    run(config(workplace, "stopped", checkpoint_every=STEPS))  # so that only SIGTERM makes a checkpoint
+    run(config(workplace, "stopped", checkpoints={"every": STEPS}))  # so that only SIGTERM makes a checkpoint
     terminator.join()
     restored = history(workplace, "stopped", "restored_step")
     assert restored[0] == before
     assert len(restored) == 2
     assert before < restored[1] < STEPS
     assert history(workplace, "stopped", "damaged_checkpoints") == [1]
-    run(config(workplace, "undisturbed", checkpoint_every=STEPS))
+    run(config(workplace, "undisturbed", checkpoints={"every": STEPS}))
     weights = load_file(workplace / "stopped" / "model" / "model.safetensors")
     for name, tensor in load_file(workplace / "undisturbed" / "model" / "model.safetensors").items():
         assert torch.equal(weights[name], tensor), name
@@ -119,7 +118,7 @@ def test_sigterm_and_then_a_damaged_checkpoint(workplace: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_weights_that_run_away_end_the_run_in_one_sentence(workplace: Path) -> None:
-    settings = config(workplace, "away", lr=1e30, max_skips=2, max_rollbacks=1, steps=40)
+    settings = config(workplace, "away", optimizer={"lr": 1e30}, guard={"max_skips": 2, "max_rollbacks": 1}, steps=40)
     with pytest.raises(UserError, match=r"not finite or far above the recent ones, also after 1 rollbacks"):
         run(settings)
     assert history(workplace, "away", "rollbacks") == [1]

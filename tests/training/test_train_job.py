@@ -8,10 +8,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from configs import SMALL, config_of
 from safetensors.torch import load_file
 from squares import square_grid
 
@@ -22,7 +24,7 @@ from fourreal.platform.runtime import ray_session
 from fourreal.platform.shards import write_shard
 from fourreal.platform.storage import Storage
 from fourreal.training.model import GridModel, load_model, read_description
-from fourreal.training.settings import Config
+from fourreal.training.settings.config import Config
 from fourreal.training.train import run
 
 CHECKPOINT_EVERY = 40
@@ -43,9 +45,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def base_config(folder: Path, out: str) -> Config:
-    return Config(
-        data=(str(folder / "data-a"), str(folder / "data-b")), out=str(folder / out), stage="base", size="nano",
-        height=16, width=24, views=3, times=3, steps=240, batch_size=4, checkpoint_every=CHECKPOINT_EVERY,
+    return config_of(
+        (str(folder / "data-a"), str(folder / "data-b")), str(folder / out), model=SMALL, views=3, times=3, steps=240,
+        batch_size=4, checkpoints={"every": CHECKPOINT_EVERY},
     )  # fmt: skip
 
 
@@ -109,19 +111,19 @@ def test_a_killed_worker_costs_nothing_but_time(undisturbed: Path, workplace: Pa
 @pytest.mark.ray
 @pytest.mark.slow
 def test_grid_stage_trains_the_synchronization_alone(undisturbed: Path, workplace: Path) -> None:
-    config = Config(
-        data=(str(workplace / "data-a"),), out=str(workplace / "grid"), stage="grid", base=str(undisturbed / "model"),
-        views=3, times=3, steps=30, batch_size=2, zero_stage=3,
+    config = config_of(
+        (str(workplace / "data-a"),), str(workplace / "grid"), stage="grid", start_from=str(undisturbed), views=3,
+        times=3, steps=30, batch_size=2, engine={"zero_stage": 3},
     )  # fmt: skip
-    results = run(config)
+    result = run(config)
     model, base = load_model(workplace / "grid" / "model", "grid"), load_model(undisturbed / "model", "base")
     assert isinstance(model, GridModel)
     for name, tensor in base.state_dict().items():
         assert torch.equal(model.backbone.state_dict()[name], tensor), name
     assert all(parameter.abs().max() > 0 for parameter in model.view_time.syncs.parameters())
-    assert results["grid"].steps == 30
+    assert result.steps == 30
     written_ns = (workplace / "grid" / "model" / "model.safetensors").stat().st_mtime_ns
-    assert run(config) == results  # done already
+    assert run(config) == result  # done already
     assert (workplace / "grid" / "model" / "model.safetensors").stat().st_mtime_ns == written_ns
     with pytest.raises(UserError, match="holds a run with other settings"):
-        run(Config(**{**vars(config), "lr": 1.0}))
+        run(replace(config, seed=1))

@@ -28,15 +28,16 @@ def test_bad_input_is_one_sentence_before_any_worker_starts(
     common = ("--out", out, "--views", "3", "--times", "4")
     assert "there is no grid in" in refused(capsys, *common, "--data", str(tmp_path / "nothing"))
     assert "fewer than --views 8" in refused(capsys, "--data", good, "--out", out)
-    assert "not a multiple of the patch size 8" in refused(capsys, *common, "--data", good, "--height", "30")
-    assert "choose one of nano" in refused(capsys, *common, "--data", good, "--size", "giant")
-    assert "needs --base FOLDER" in refused(capsys, *common, "--data", good, "--stage", "grid")
-    missing = refused(capsys, *common, "--data", good, "--stage", "grid", "--base", str(tmp_path / "no"))
+    assert "not a multiple of the patch size 8" in refused(capsys, *common, "--data", good, "--model.height", "30")
+    assert "choose one of nano" in refused(capsys, *common, "--data", good, "--model.size", "giant")
+    assert "needs --start-from RUN_OR_FOLDER" in refused(capsys, *common, "--data", good, "--stage", "grid")
+    missing = refused(capsys, *common, "--data", good, "--stage", "grid", "--start-from", str(tmp_path / "no"))
     assert "is no exported model" in missing
-    assert "give one for each" in refused(capsys, *common, "--data", good, "--weights", "1", "2")
-    assert "on one worker, not on 2" in refused(capsys, *common, "--data", good, "--engine", "torch")
-    assert "nothing to synchronize" in refused(capsys, "--data", good, "--out", out, "--views", "1", "--times", "4")
-    nothing_new = refused(capsys, *common, "--data", good, "--architecture", "fused", "--train", "sync-only")
+    assert "give one for each" in refused(capsys, *common, "--data", good, "--mixture.weights", "1", "2")
+    assert "on one worker, not on 2" in refused(capsys, *common, "--data", good, "--engine.kind", "torch")
+    grid = ("--data", good, "--out", out, "--stage", "grid")
+    assert "nothing to synchronize" in refused(capsys, *grid, "--views", "1", "--times", "4")
+    nothing_new = refused(capsys, *grid, "--model.architecture", "fused", "--model.train", "sync-only")
     assert "the fused architecture adds no parameters" in nothing_new
     assert "give at least 1" in refused(capsys, *common, "--data", good, "--steps", "0")
     assert not Path(out).exists()
@@ -48,21 +49,11 @@ def test_a_base_that_does_not_fit_names_both_sides(
     folder, config = make_folder("good"), PixelConfig(height=16, width=24, patch_size=8)
     save_pretrained(GridModel(PixelBackbone(config), "soft"), tmp_path / "grid")
     save_pretrained(PixelBackbone(config), tmp_path / "base")
-    flags = (
-        "--data",
-        folder,
-        "--out",
-        str(tmp_path / "out"),
-        "--views",
-        "3",
-        "--times",
-        "4",
-        "--stage",
-        "grid",
-        "--base",
+    flags = ("--data", folder, "--out", str(tmp_path / "out"), "--views", "3", "--times", "4", "--stage", "grid")
+    assert "holds a grid model where a base model is needed" in refused(
+        capsys, *flags, "--start-from", str(tmp_path / "grid")
     )
-    assert "holds a grid model where a base model is needed" in refused(capsys, *flags, str(tmp_path / "grid"))
-    message = refused(capsys, *flags, str(tmp_path / "base"), "--height", "32")
+    message = refused(capsys, *flags, "--start-from", str(tmp_path / "base"), "--model.height", "32")
     assert "has height 16, the grid stage is asked for 32" in message
-    message = refused(capsys, *flags, str(tmp_path / "base"), "--size", "small")
-    assert "leave --size out" in message
+    message = refused(capsys, *flags, "--start-from", str(tmp_path / "base"), "--model.size", "small")
+    assert "leave --model.size out" in message

@@ -53,22 +53,38 @@ def parse(
     Raises UserError for an unknown recipe, an unreadable YAML file or a field that does not exist; exits like
     argparse (status 2, or 0 after `--help`) for a flag that does not parse.
     """
-    recipes = recipes or {}
+    [config] = parse_stages(config_class, argv, prog=prog, recipes=recipes or {}, chains={}).values()
+    return config
+
+
+def parse_stages(
+    config_class: type[ConfigT],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    recipes: Mapping[str, Recipe],
+    chains: Mapping[str, Sequence[str]],
+) -> dict[str, ConfigT]:
+    """Like `parse`, for a job in stages: `--recipe` may also name a chain of recipes that run one after the other.
+
+    Returns the configuration of each stage by its recipe's name; file and flags hold for every one of them. Without
+    `--recipe` there is one, named "".
+    """
     sources = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
     sources.add_argument("--recipe")
     sources.add_argument("--config", type=Path)
     chosen, flags = sources.parse_known_args(list(argv))
-    below: list[str] = []
-    if chosen.recipe is not None:
-        if chosen.recipe not in recipes:
-            known = ", ".join(sorted(recipes)) or "none"
-            raise UserError(f"there is no recipe {chosen.recipe!r} for `{prog}`: known are {known}")
-        below += _as_flags(config_class, recipes[chosen.recipe](), f"recipe {chosen.recipe!r}")
-    if chosen.config is not None:
-        below += _as_flags(config_class, _read_yaml(chosen.config), str(chosen.config))
-    names = f" Recipes: {', '.join(sorted(recipes))}." if recipes else ""
+    if chosen.recipe is not None and chosen.recipe not in {*recipes, *chains}:
+        known = ", ".join(sorted({*recipes, *chains})) or "none"
+        raise UserError(f"there is no recipe {chosen.recipe!r} for `{prog}`: known are {known}")
+    file = [] if chosen.config is None else _as_flags(config_class, _read_yaml(chosen.config), str(chosen.config))
+    names = f" Recipes: {', '.join([*chains, *recipes])}." if recipes else ""
     description = f"{(config_class.__doc__ or '').strip()}\n\n{_SOURCES}{names}"
-    return tyro.cli(config_class, prog=prog, description=description, args=[*below, *flags])
+    stages: dict[str, ConfigT] = {}
+    for name in chains.get(chosen.recipe, [chosen.recipe or ""]):
+        recipe = _as_flags(config_class, recipes[name](), f"recipe {name!r}") if name else []
+        stages[name] = tyro.cli(config_class, prog=prog, description=description, args=[*recipe, *file, *flags])
+    return stages
 
 
 def command(
@@ -83,9 +99,32 @@ def command(
 
     `run` may return an int, which is then the status.
     """
+    return _status(lambda: run(parse(config_class, _arguments(argv), prog=prog, recipes=recipes)), prog)
+
+
+def command_of_stages(
+    config_class: type[ConfigT],
+    run: Callable[[dict[str, ConfigT]], object],
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    recipes: Mapping[str, Recipe],
+    chains: Mapping[str, Sequence[str]],
+) -> int:
+    """Like `command`, for a job in stages (see `parse_stages`)."""
+    return _status(
+        lambda: run(parse_stages(config_class, _arguments(argv), prog=prog, recipes=recipes, chains=chains)), prog
+    )
+
+
+def _arguments(argv: Sequence[str] | None) -> Sequence[str]:
+    return sys.argv[1:] if argv is None else argv
+
+
+def _status(job: Callable[[], object], prog: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        status = run(parse(config_class, sys.argv[1:] if argv is None else argv, prog=prog, recipes=recipes))
+        status = job()
     except UserError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 2

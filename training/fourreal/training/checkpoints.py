@@ -21,9 +21,10 @@ import torch
 
 from fourreal.training.data import DataPosition
 from fourreal.training.engine import Engine
-from fourreal.training.guard import Guard, GuardSettings
+from fourreal.training.guard import Guard
 from fourreal.training.losses import LossRecord
 from fourreal.training.order import Worker
+from fourreal.training.settings.groups import GuardSettings
 from fourreal.training.stopping import Stopped
 
 

@@ -6,14 +6,14 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fourreal.training.engine import BETAS, GRADIENT_CLIP, WEIGHT_DECAY, trained_parameters
+from fourreal.training.settings.groups import ZeroStage
 
-ZeroStage = Literal[0, 1, 2, 3]
 _TAG = "engine"
 
 

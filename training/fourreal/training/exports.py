@@ -14,6 +14,15 @@ from fourreal.training.model import Backbone, GridModel, load_model, read_descri
 from fourreal.training.model.card import CARD_FILE
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE, Kind
 
+MODEL_FOLDER = "model"
+"""Where a run's --out has its exported model."""
+
+
+def model_folder(run_or_folder: str) -> str:
+    """The folder of an exported model: the folder itself, or that of the run which has it as its --out."""
+    run = Storage(run_or_folder.rstrip("/")).child(MODEL_FOLDER)
+    return run.uri if run.exists(CONFIG_FILE) else run_or_folder
+
 
 def export(model: Backbone | GridModel, storage: Storage, training: dict[str, Any]) -> None:
     """Write the model; each of its files appears whole or not at all."""

@@ -7,21 +7,11 @@ import statistics
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fourreal.training.settings.groups import GuardSettings
+
 _WINDOW = 50
 _SETTLED = 10
 """Taken steps before anything can be called a spike."""
-
-
-@dataclass(frozen=True)
-class GuardSettings:
-    """When a step is skipped, when skipping is not enough, and when to give up."""
-
-    spike_factor: float
-    """A loss or gradient norm this many times the median of the recent ones is a spike."""
-    max_skips: int
-    """Skipped steps in a row that send the run back to its last checkpoint."""
-    max_rollbacks: int
-    """Rollbacks of one run before it stops."""
 
 
 @dataclass

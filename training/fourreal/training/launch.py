@@ -16,15 +16,15 @@ from typing import Any
 from fourreal.platform import tracking
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import ray_session
-from fourreal.training.settings import StageSettings
+from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import read_reason, sigterm_asks
 from fourreal.training.tracker import read_progress
 from fourreal.training.worker import RESULT_FILE, WorkerOrder, run_worker
 
 RUN_FILE = "run.json"
 _RAY_FOLDER = "ray"
-_MAY_CHANGE = ("checkpoint_every", "keep_checkpoints", "grace_s", "max_failures")
-"""Settings that do not touch what is learned: a run may go on with others."""
+_MAY_CHANGE = ("checkpoints.", "restarts.")
+"""Groups of settings that do not touch what is learned: a run may go on with others."""
 EXPERIMENT = "training"
 _LINE_EVERY_S = 5.0
 
@@ -69,11 +69,12 @@ def run_stage(settings: StageSettings, session: ExitStack) -> tuple[StageResult,
 
 
 def _check_same(settings: StageSettings, before: dict[str, Any]) -> None:
-    now = json.loads(json.dumps(settings.to_json()))
-    if changed := sorted(name for name in now if name not in _MAY_CHANGE and now[name] != before.get(name)):
+    now, was = tracking.flatten(json.loads(json.dumps(settings.to_json()))), tracking.flatten(before)
+    changed = sorted(name for name in now.keys() | was.keys() if now.get(name) != was.get(name))
+    if changed := [name for name in changed if not name.startswith(_MAY_CHANGE)]:
         name = changed[0]
         raise UserError(
-            f"{settings.out} holds a run with other settings ({name} was {before.get(name)}, is now {now[name]}"
+            f"{settings.out} holds a run with other settings ({name} was {was.get(name)}, is now {now.get(name)}"
             f"{', and more' if len(changed) > 1 else ''}): choose another --out, or delete that folder"
         )
 
@@ -100,12 +101,12 @@ def _fit(order: WorkerOrder) -> None:
         run_config=RunConfig(
             name=_RAY_FOLDER,
             storage_path=settings.storage.root if settings.storage.is_local else settings.out,
-            failure_config=FailureConfig(max_failures=settings.max_failures),
+            failure_config=FailureConfig(max_failures=settings.restarts.max_failures),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     try:
-        with _live_line(settings), sigterm_asks(settings.storage, settings.grace_s):
+        with _live_line(settings), sigterm_asks(settings.storage, settings.restarts.grace_s):
             trainer.fit()
     except TrainingFailedError as error:
         raise UserError(_reason(error)) from error

@@ -16,7 +16,7 @@ from fourreal.training.engine import Engine
 from fourreal.training.model import Backbone, BackboneConfig, GridModel, PixelBackbone, merge_lora
 from fourreal.training.model.flow import add_noise, sample_times, velocity_loss
 from fourreal.training.order import Worker
-from fourreal.training.settings import StageSettings
+from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import Stopped
 
 _WARMUP_STEPS = 50
@@ -56,7 +56,7 @@ def train(
 ) -> TrainState:
     """Train from `start` to the last step, or to the one at which a worker was asked to stop.
 
-    Checkpoints fall on multiples of `checkpoint_every` and on the last step. A step counts, and its batch is behind,
+    Checkpoints fall on multiples of `checkpoints.every` and on the last step. A step counts, and its batch is behind,
     whether it was taken or skipped. Stopped when rolling back has not helped.
     """
     device = next(engine.model.parameters()).device
@@ -72,7 +72,7 @@ def train(
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss = batch_loss(engine.model, settings.model, batch, noise, device)
             engine.backward(loss)
-            rate = learning_rate(step, settings.steps, settings.lr)
+            rate = learning_rate(step, settings.steps, settings.optimizer.lr)
             mean_loss, stop = ranks.mean(loss.item(), float(hooks.stop_asked()))
             limit = guard.norm_limit(mean_loss)
             norm = engine.step(rate, limit)
@@ -84,7 +84,7 @@ def train(
             hooks.on_step(StepReport(step + 1, mean_loss, norm, taken, rate, wait_s, wall_s), state)
             if guard.wants_rollback:
                 state = _rolled_back(state, hooks)
-            elif stop or state.step % settings.checkpoint_every == 0 or state.step == settings.steps:
+            elif stop or state.step % settings.checkpoints.every == 0 or state.step == settings.steps:
                 hooks.on_checkpoint(state)
             if stop:
                 break
@@ -100,7 +100,7 @@ def _rolled_back(state: TrainState, hooks: Hooks) -> TrainState:
         raise Stopped(
             f"{guard.in_a_row} steps in a row up to step {state.step} had a loss or gradient that is not finite or far "
             f"above the recent ones, also after {guard.rollbacks} rollbacks: look at the data, or start with a lower "
-            f"--lr in another --out"
+            f"--optimizer.lr in another --out"
         )
     before = hooks.on_rollback(state)
     counts = replace(before.guard, skipped=guard.skipped, rollbacks=guard.rollbacks + 1, in_a_row=0)

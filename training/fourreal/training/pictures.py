@@ -12,7 +12,7 @@ from fourreal.platform.storage import Storage
 from fourreal.training.data import even_indices, fit, to_model, to_pixels
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Backbone, GridModel, border_given, generate_grids
 from fourreal.training.model.sampling import sample_euler, seeded_noise, sequence_velocity, time_schedule
-from fourreal.training.settings import StageSettings
+from fourreal.training.settings.stage import StageSettings
 
 _STEPS = 4
 Image = npt.NDArray[np.uint8]

@@ -1,44 +1,59 @@
-"""`fourreal train`: fit the base video model and the grid model.
+"""`fourreal train`: fit a model, one stage after the other.
 
 fourreal train --recipe demo --data outputs/rendered outputs/synthesized --out outputs/model
-fourreal train --stage base --data DIR --out OUT
-fourreal train --stage grid --base OUT/model --data DIR --out OUT2
+fourreal train --stage base --data DIR --out BASE
+fourreal train --stage grid --start-from BASE --data DIR --out GRID
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
-from fourreal.platform.config import as_yaml, command
+from fourreal.platform.config import as_yaml, command_of_stages
 from fourreal.platform.tracking import run_address
+from fourreal.training.exports import MODEL_FOLDER
 from fourreal.training.launch import StageResult, run_stage
-from fourreal.training.recipes import RECIPES
-from fourreal.training.settings import Config, StageSettings, check, stage_settings
-from fourreal.training.worker import MODEL_FOLDER
+from fourreal.training.recipes import CHAINS, RECIPES
+from fourreal.training.settings.checks import check
+from fourreal.training.settings.config import Config
+from fourreal.training.settings.stage import stage_settings
 
-BASE_FOLDER = "base"
 _MISHAPS = ("skipped_steps", "rollbacks", "failed_checkpoints")
 
 
-def run(config: Config) -> dict[str, StageResult]:
-    """Run the stages asked for; returns their results by stage. Raises UserError before any worker starts."""
-    check(config)
-    out = config.out.rstrip("/")
-    results: dict[str, StageResult] = {}
-    base, base_out = config.base, out
-    if config.stage == "both":
-        base_out = f"{out}/{BASE_FOLDER}"
-        base = f"{base_out}/{MODEL_FOLDER}"
+def run(config: Config) -> StageResult:
+    """Run one stage; returns how it ended. Raises UserError before any worker starts."""
+    return run_stages({config.stage: config})[config.stage]
+
+
+def run_stages(configs: dict[str, Config]) -> dict[str, StageResult]:
+    """Run stages by name, each from the model of the one before; returns how they ended.
+
+    The last one has its --out, the others OUT/NAME. Run again, finished stages are not.
+    Raises UserError before any worker starts, except for what depends on an earlier stage's model.
+    """
+    chained = _chained(configs)
+    for config in chained.values():
+        check(config)
     with ExitStack() as session:
-        if config.stage != "grid":
-            results["base"] = _run(config, stage_settings(config, "base", base_out, None), session)
-        if config.stage != "base":
-            results["grid"] = _run(config, stage_settings(config, "grid", out, base), session)
-    return results
+        return {name: _run(config, session) for name, config in chained.items()}
 
 
-def _run(config: Config, settings: StageSettings, session: ExitStack) -> StageResult:
+def _chained(configs: dict[str, Config]) -> dict[str, Config]:
+    chained: dict[str, Config] = {}
+    last = list(configs)[-1]
+    before: Config | None = None
+    for name, config in configs.items():
+        out = config.out.rstrip("/") if name == last else f"{config.out.rstrip('/')}/{name}"
+        start_from = before.out if before else config.start_from
+        before = chained[name] = replace(config, out=out, start_from=start_from)
+    return chained
+
+
+def _run(config: Config, session: ExitStack) -> StageResult:
+    settings = stage_settings(config)
     result, run_id = run_stage(settings, session)
     settings.storage.write("config.yaml", as_yaml(config).encode())
     print(f"train {settings.stage}: done")
@@ -58,7 +73,7 @@ def _run(config: Config, settings: StageSettings, session: ExitStack) -> StageRe
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `fourreal train`; returns the exit status."""
-    return command(Config, run, argv, prog="fourreal train", recipes=RECIPES)
+    return command_of_stages(Config, run_stages, argv, prog="fourreal train", recipes=RECIPES, chains=CHAINS)
 
 
 if __name__ == "__main__":

@@ -18,19 +18,18 @@ from fourreal.training import checkpoints, ranks
 from fourreal.training.checkpoint_store import CheckpointStore
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
-from fourreal.training.exports import export, load_base
+from fourreal.training.exports import MODEL_FOLDER, export, load_base
 from fourreal.training.guard import Guard
 from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, finished_model, train
 from fourreal.training.losses import LossRecord
 from fourreal.training.model import Backbone, GridModel
 from fourreal.training.order import Worker
 from fourreal.training.pictures import sample_picture
-from fourreal.training.settings import StageSettings
+from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import Stopped, StopWatch, raise_flag_on_sigterm, write_reason
 from fourreal.training.tracker import Tracker
 
 CHECKPOINT_FOLDER = "checkpoints"
-MODEL_FOLDER = "model"
 RESULT_FILE = "result.json"
 SAMPLES_FILE = "samples.png"
 
@@ -62,7 +61,7 @@ class _WorkerRun:
         os.environ["MLFLOW_TRACKING_URI"] = order.tracking_uri
         self.order, self.settings, self.worker = order, order.settings, worker
         self.device = _device()
-        base = load_base(self.settings.base) if self.settings.base else None
+        base = load_base(self.settings.start_from) if self.settings.start_from else None
         self.model = build_model(self.settings, base)
         self.engine = _engine(self.settings, self.model, self.device)
         self.noise = torch.Generator().manual_seed(self.settings.seed * 1000 + worker.rank)
@@ -71,7 +70,7 @@ class _WorkerRun:
             Tracker(self.settings.storage, order.run_id, self.settings.steps, samples) if worker.rank == 0 else None
         )
         self.store = CheckpointStore(
-            self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.keep_checkpoints, worker
+            self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints.keep, worker
         )
         self.watch = StopWatch(self.settings.storage, looks=worker.rank == 0)
         self.failed_checkpoints = 0
@@ -179,7 +178,7 @@ def _device() -> torch.device:
 
 
 def _engine(settings: StageSettings, model: Backbone | GridModel, device: torch.device) -> Engine:
-    if settings.engine == "torch":
+    if settings.engine.kind == "torch":
         from fourreal.training.engine_torch import TorchEngine
 
         return TorchEngine(model, device)
@@ -188,4 +187,4 @@ def _engine(settings: StageSettings, model: Backbone | GridModel, device: torch.
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
     from fourreal.training.engine_deepspeed import DeepSpeedEngine
 
-    return DeepSpeedEngine(model, device, settings.zero_stage, settings.shape.batch_size)
+    return DeepSpeedEngine(model, device, settings.engine.zero_stage, settings.shape.batch_size)

@@ -1,0 +1,57 @@
+"""What a person asks of `fourreal train`: the fields used most, and groups of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from fourreal.training.data import Stage
+from fourreal.training.settings.groups import (
+    CheckpointSettings,
+    EngineSettings,
+    GuardSettings,
+    MixtureSettings,
+    ModelSettings,
+    OptimizerSettings,
+    RestartSettings,
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Fit a model to folders of grid shards, one stage at a time, or several of them as a recipe.
+
+    Killed at any moment, the same command goes on from the last checkpoint; finished, it does nothing.
+    """
+
+    data: tuple[str, ...]
+    """Folders of shards, local or s3://; rendered and synthesized grids mix."""
+    out: str
+    """Where checkpoints, samples and the exported model (OUT/model) go. Of a recipe of several stages it is the last
+    one's; the others have OUT/NAME."""
+    stage: Stage = "base"
+    """What to fit: the base video model on fixed-view and freeze-time videos, or the grid model on top of it."""
+    start_from: str | None = None
+    """The model to start from: the --out of a finished run, or a folder with an exported model. The grid stage needs
+    a base model."""
+
+    steps: Annotated[int, tyro.conf.arg(help="Optimizer steps.")] = 1000
+    batch_size: int = 8
+    """Sequences (base stage) or grids (grid stage) of one step on one worker."""
+    views: int = 8
+    """Views of a training grid, and frames of a freeze-time sequence."""
+    times: int = 8
+    """Times of a training grid, and frames of a fixed-view sequence."""
+    workers: int = 2
+    """Worker processes, one core or one GPU each."""
+    seed: int = 0
+
+    mixture: MixtureSettings = field(default_factory=MixtureSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
+    restarts: RestartSettings = field(default_factory=RestartSettings)
