@@ -15,6 +15,7 @@ import torch
 from fourreal.platform.storage import Storage
 from fourreal.training.checkpoint_store import MANIFEST_FILE, CheckpointStore
 from fourreal.training.order import Worker
+from fourreal.training.settings.groups import CheckpointSettings
 from fourreal.training.stopping import Stopped
 
 ALONE = Worker(0, 1)
@@ -46,7 +47,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 
 def test_the_newest_ones_are_kept(storage: Storage) -> None:
-    store = CheckpointStore(storage, 2, ALONE)
+    store = CheckpointStore(storage, CheckpointSettings(keep=2), ALONE)
     assert newest(store) is None
     for step in (10, 20, 30):
         assert store.save(step, writer(step)) is None
@@ -57,8 +58,15 @@ def test_the_newest_ones_are_kept(storage: Storage) -> None:
     assert newest(store) == (30, 31, ())
 
 
+def test_every_so_many_steps_one_is_kept_for_ever(storage: Storage) -> None:
+    store = CheckpointStore(storage, CheckpointSettings(keep=1, keep_every=20), ALONE)
+    for step in (10, 20, 30, 40, 50, 60, 70):
+        assert store.save(step, writer(step)) is None
+    assert store.steps() == [70, 60, 40, 20]
+
+
 def test_a_damaged_checkpoint_is_passed_over(storage: Storage) -> None:
-    store = CheckpointStore(storage, 3, ALONE)
+    store = CheckpointStore(storage, CheckpointSettings(keep=3), ALONE)
     for step in (10, 20, 30):
         store.save(step, writer(step))
     weights = "step-00000030/engine/weights.pt"
@@ -92,7 +100,7 @@ def test_a_damaged_checkpoint_is_passed_over(storage: Storage) -> None:
 
 
 def test_a_damaged_checkpoint_never_costs_a_whole_one_its_place(tmp_path: Path) -> None:
-    store = CheckpointStore(Storage(str(tmp_path)), 1, ALONE)
+    store = CheckpointStore(Storage(str(tmp_path)), CheckpointSettings(keep=1), ALONE)
     store.save(20, writer(20))
     store.save(35, writer(35))
     (tmp_path / "step-00000035" / "worker-0.json").write_text("{}")
@@ -102,7 +110,7 @@ def test_a_damaged_checkpoint_never_costs_a_whole_one_its_place(tmp_path: Path) 
 
 
 def test_an_interrupted_checkpoint_is_none(storage: Storage) -> None:
-    store = CheckpointStore(storage, 2, ALONE)
+    store = CheckpointStore(storage, CheckpointSettings(keep=2), ALONE)
     store.save(10, writer(10))
     store.save(20, writer(20))
     storage.delete(f"step-00000020/{MANIFEST_FILE}")  # written last, so this is what a kill leaves
@@ -126,7 +134,7 @@ def files_limited_to(size_bytes: int) -> Iterator[None]:
 
 
 def test_no_room_for_a_checkpoint_leaves_the_older_ones(tmp_path: Path) -> None:
-    store = CheckpointStore(Storage(str(tmp_path)), 1, ALONE)
+    store = CheckpointStore(Storage(str(tmp_path)), CheckpointSettings(keep=1), ALONE)
     store.save(10, writer(10))
     with files_limited_to(100_000):
         problem = store.save(20, writer(20, size=100_000))

@@ -25,6 +25,7 @@ from fourreal.training.losses import LossRecord
 from fourreal.training.model import PixelBackbone, load_model, save_pretrained
 from fourreal.training.order import Worker
 from fourreal.training.settings.stage import StageSettings, stage_settings
+from fourreal.training.snapshots import Snapshot
 
 MakeFolder = Callable[..., str]
 
@@ -41,7 +42,7 @@ def settings_for(folder: str, base: str | None = None, **changes: object) -> Sta
 
 
 def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: Path | None) -> list[StepReport]:
-    """Train; save the first checkpoint into `saved`."""
+    """Train; save the first checkpoint into `saved`, as late as can be: when it is needed, or all is over."""
     noise = torch.Generator().manual_seed(3)
     if restored:
         start = checkpoints.restore(restored, engine, noise, ALONE, settings.guard)
@@ -49,18 +50,25 @@ def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: P
         position = batch_stream(settings, ALONE, None).position
         start = TrainState(0, position, LossRecord.for_steps(settings.steps), Guard(settings.guard))
     reports: list[StepReport] = []
+    taken: list[Snapshot] = []
 
     def on_checkpoint(state: TrainState) -> None:
-        if saved and not saved.exists():
-            saved.mkdir()
-            checkpoints.save(saved, engine, state, noise, ALONE, "run-1")
+        if saved and not taken:
+            taken.append(checkpoints.snapshot(engine, state, noise, ALONE, "run-1"))
+
+    def write() -> None:
+        if saved and taken:
+            saved.mkdir(exist_ok=True)
+            taken[0].write(saved)
 
     def on_rollback(state: TrainState) -> TrainState:
         assert saved
+        write()
         return checkpoints.restore(saved, engine, noise, ALONE, settings.guard)
 
     hooks = Hooks(lambda report, state: reports.append(report), on_checkpoint, on_rollback)
     train(settings, engine, ALONE, noise, start, hooks)
+    write()
     return reports
 
 
@@ -114,7 +122,7 @@ def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> Non
     state = TrainState(
         4, batch_stream(settings, ALONE, None).position, LossRecord(3, [1.0], [2.0]), Guard(settings.guard)
     )
-    checkpoints.save(tmp_path, engine, state, noise, ALONE, "run-1")
+    checkpoints.snapshot(engine, state, noise, ALONE, "run-1").write(tmp_path)
 
     def draw() -> tuple[float, ...]:
         return (random.random(), np.random.rand(), float(torch.rand(())), float(torch.rand((), generator=noise)))

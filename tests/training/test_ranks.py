@@ -13,6 +13,7 @@ from fourreal.platform.storage import Storage
 from fourreal.training import ranks
 from fourreal.training.checkpoint_store import CheckpointStore
 from fourreal.training.order import Worker
+from fourreal.training.settings.groups import CheckpointSettings
 
 
 def write(folder: Path, rank: int, broken: bool) -> None:
@@ -25,7 +26,7 @@ def one_of_two(rank: int, folder: str) -> None:
     """Every worker writes down what it saw."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     seen = [str(ranks.mean(float(rank), math.nan if rank else 1.0)), str(ranks.gather(rank))]
-    store = CheckpointStore(Storage(f"{folder}/checkpoints"), 2, Worker(rank, 2))
+    store = CheckpointStore(Storage(f"{folder}/checkpoints"), CheckpointSettings(keep=2), Worker(rank, 2))
     for step, broken in ((10, False), (20, True), (30, False)):
         seen.append(str(store.save(step, lambda part, broken=broken: write(part, rank, broken))))  # type: ignore[misc]
         dist.barrier()

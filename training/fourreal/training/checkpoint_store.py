@@ -18,15 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fourreal.platform.storage import Storage
 from fourreal.training import ranks
 from fourreal.training.order import Worker
+from fourreal.training.settings.groups import CheckpointSettings
 from fourreal.training.stopping import Stopped
 
 MANIFEST_FILE = "manifest.json"
 _PREFIX = "step-"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,14 @@ class FoundCheckpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of a stage; `keep` of them are kept. All workers call its methods at the same time."""
+    """The checkpoints of a stage. All workers make one, and call its methods at the same time.
 
-    def __init__(self, storage: Storage, keep: int, worker: Worker) -> None:
-        self.storage, self.keep, self.worker = storage, keep, worker
+    What they say to each other goes through a process group of its own, so that `save` may run in a thread.
+    """
+
+    def __init__(self, storage: Storage, settings: CheckpointSettings, worker: Worker) -> None:
+        self.storage, self.settings, self.worker = storage, settings, worker
+        self._group = ranks.side_group()
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, newest first."""
@@ -67,17 +73,17 @@ class CheckpointStore:
         name = _name(step)
         if self.worker.rank == 0:
             self.storage.delete_folder(name)
-        ranks.gather(None)
+        self._gather(None)
         sums: dict[str, FileSum] = {}
         problem = _attempt(lambda: sums.update(self._write_part(name, write)))
-        problem = _first(ranks.gather(problem))
-        parts = ranks.gather(sums)
+        problem = _first(self._gather(problem))
+        parts = self._gather(sums)
         if problem is None and self.worker.rank == 0:
             files = {path: vars(total) for part in parts for path, total in part.items()}
             document = {"step": step, "workers": self.worker.world, "files": files}
             text = json.dumps(document, indent=1, sort_keys=True).encode()
             problem = _attempt(lambda: self.storage.write(f"{name}/{MANIFEST_FILE}", text))
-        problem = _first(ranks.gather(problem))
+        problem = _first(self._gather(problem))
         if self.worker.rank == 0:
             if problem is None:
                 self._prune(step)
@@ -94,7 +100,7 @@ class CheckpointStore:
         damaged: list[str] = []
         for step in self.steps():
             with self._local(step) as folder:
-                problem = _first(ranks.gather(self._problem(step, folder)))
+                problem = _first(self._gather(self._problem(step, folder)))
                 if problem is None:
                     yield FoundCheckpoint(step, folder, tuple(damaged))
                     return
@@ -102,6 +108,9 @@ class CheckpointStore:
         if damaged:
             raise Stopped(f"{damaged[0]}, and no older one is whole: delete {self.storage.uri} to start again")
         yield None
+
+    def _gather(self, value: T) -> list[T]:
+        return ranks.gather(value, self._group)
 
     def _write_part(self, name: str, write: Callable[[Path], None]) -> dict[str, FileSum]:
         # On the storage's own disk when it is local: files need to be renamed only, and are written once.
@@ -155,11 +164,14 @@ class CheckpointStore:
             yield Path(folder)
 
     def _prune(self, newest: int) -> None:
-        """Delete what is older than the `keep` newest checkpoints, and what interruptions left.
+        """Delete the checkpoints that the settings do not keep, and what interruptions left.
 
         What lies ahead of the newest is damaged: a run that could have used it would not have come from behind it.
         """
-        keep = {_name(step) for step in [step for step in self.steps() if step <= newest][: self.keep]}
+        steps = [step for step in self.steps() if step <= newest]
+        kept = steps[: self.settings.keep]
+        kept += [step for step in steps if self.settings.keep_every and step % self.settings.keep_every == 0]
+        keep = {_name(step) for step in kept}
         for name in {entry.path.split("/")[0] for entry in self.storage.list(recursive=True)} - keep:
             if name.startswith(_PREFIX):
                 # The manifest first: half deleted it must not look like a damaged one.

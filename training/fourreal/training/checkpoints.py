@@ -25,6 +25,7 @@ from fourreal.training.guard import Guard
 from fourreal.training.losses import LossRecord
 from fourreal.training.order import Worker
 from fourreal.training.settings.groups import GuardSettings
+from fourreal.training.snapshots import Snapshot
 from fourreal.training.stopping import Stopped
 
 
@@ -38,21 +39,22 @@ class TrainState:
     guard: Guard
 
 
-def save(folder: Path, engine: Engine, state: TrainState, noise: torch.Generator, worker: Worker, run_id: str) -> None:
-    """Write this worker's files. All workers call it."""
-    engine.save(folder)
+def snapshot(engine: Engine, state: TrainState, noise: torch.Generator, worker: Worker, run_id: str) -> Snapshot:
+    """This worker's files as of now, in memory. All workers call it."""
     document = {"step": state.step, "position": state.position.to_json(), "losses": state.losses.to_json()}
-    document["guard"] = state.guard.to_json()
-    (folder / f"worker-{worker.rank}.json").write_text(json.dumps(document))
-    torch.save({**_random_states(), "noise": noise.get_state()}, folder / f"random-{worker.rank}.pt")
+    documents = {f"worker-{worker.rank}.json": {**document, "guard": state.guard.to_json()}}
     if worker.rank == 0:
-        (folder / "run.json").write_text(json.dumps({"workers": worker.world, "mlflow_run_id": run_id}))
+        documents["run.json"] = {"workers": worker.world, "mlflow_run_id": run_id}
+    random_states = {**_random_states(), "noise": noise.get_state()}
+    # JSON's copy: the record of losses and the guard go on changing.
+    documents = json.loads(json.dumps(documents))
+    return Snapshot({**engine.snapshot(), f"random-{worker.rank}.pt": random_states}, documents)
 
 
 def restore(
     folder: Path, engine: Engine, noise: torch.Generator, worker: Worker, settings: GuardSettings
 ) -> TrainState:
-    """Put everything back as it was at `save`. Stopped for another number of workers. All workers call it."""
+    """Put everything back as it was at `snapshot`. Stopped for another number of workers. All workers call it."""
     workers = json.loads((folder / "run.json").read_text())["workers"]
     if workers != worker.world:
         raise Stopped(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -35,11 +35,14 @@ class Engine(Protocol):
         Unless that norm is below `norm_limit` (a NaN never is), weights and optimizer state stay as they are.
         """
 
-    def save(self, folder: Path) -> None:
-        """Write this worker's part of weights and optimizer state. All workers call it."""
+    def snapshot(self) -> dict[str, Any]:
+        """This worker's part of weights and optimizer state: what `torch.save` is to write, by file name.
+
+        It is a copy on the CPU, which later steps do not change. All workers call it.
+        """
 
     def load(self, folder: Path) -> None:
-        """Restore what `save` wrote for the same number of workers. All workers call it."""
+        """Restore what `snapshot` gave for the same number of workers. All workers call it."""
 
     def weights(self) -> dict[str, Tensor]:
         """The whole model's state dict on the CPU. All workers call it; complete on rank 0."""

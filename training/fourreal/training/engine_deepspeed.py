@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from fourreal.training.engine import BETAS, GRADIENT_CLIP, WEIGHT_DECAY, trained_parameters
 from fourreal.training.settings.groups import ZeroStage
+from fourreal.training.snapshots import copied
 
 _TAG = "engine"
 
@@ -68,26 +70,22 @@ class DeepSpeedEngine:
     def _norm(self) -> float:
         return float(self._engine.optimizer._global_grad_norm)
 
-    def save(self, folder: Path) -> None:
+    def snapshot(self) -> dict[str, Any]:
         """See `Engine`."""
-        # A worker that failed to write must still meet the others at DeepSpeed's barriers, or they would wait for ever.
-        failures: list[Exception] = []
+        states: dict[str, Any] = {}
         write = self._engine.checkpoint_engine.save
+        with tempfile.TemporaryDirectory() as folder:
 
-        def save(*args: Any, **kwargs: Any) -> None:
+            def keep(state_dict: Any, path: str, *args: Any, **kwargs: Any) -> None:
+                states[Path(path).relative_to(folder).as_posix()] = copied(state_dict)
+
+            self._engine.checkpoint_engine.save = keep
+            self._engine._copy_recovery_script = lambda path: None  # a script of DeepSpeed's, in every checkpoint
             try:
-                write(*args, **kwargs)
-            except (OSError, RuntimeError) as error:
-                failures.append(error)
-
-        self._engine.checkpoint_engine.save = save
-        self._engine._copy_recovery_script = lambda path: None  # a script of DeepSpeed's, in every checkpoint
-        try:
-            self._engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False)
-        finally:
-            self._engine.checkpoint_engine.save = write
-        if failures:
-            raise failures[0]
+                self._engine.save_checkpoint(folder, tag=_TAG, save_latest=False)
+            finally:
+                self._engine.checkpoint_engine.save = write
+        return states
 
     def load(self, folder: Path) -> None:
         """See `Engine`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fourreal.training.engine import BETAS, GRADIENT_CLIP, WEIGHT_DECAY, trained_parameters
+from fourreal.training.snapshots import copied
 
 _FILE = "engine.pt"
 
@@ -35,9 +37,9 @@ class TorchEngine:
         self._optimizer.zero_grad()
         return norm
 
-    def save(self, folder: Path) -> None:
+    def snapshot(self) -> dict[str, Any]:
         """See `Engine`."""
-        torch.save({"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}, folder / _FILE)
+        return {_FILE: copied({"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()})}
 
     def load(self, folder: Path) -> None:
         """See `Engine`."""

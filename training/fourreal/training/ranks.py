@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 T = TypeVar("T")
+Group = dist.ProcessGroup | None
 
 
 def mean(*values: float) -> tuple[float, ...]:
@@ -23,13 +24,21 @@ def mean(*values: float) -> tuple[float, ...]:
     return tuple((total / dist.get_world_size()).tolist())
 
 
-def gather(value: T) -> list[T]:
+def gather(value: T, group: Group = None) -> list[T]:
     """Every worker's value, in the order of ranks."""
     if not _many():
         return [value]
     found: list[T] = [value] * dist.get_world_size()
-    dist.all_gather_object(found, value)
+    dist.all_gather_object(found, value, group=group)
     return found
+
+
+def side_group() -> Group:
+    """A group of all workers for `gather` in another thread: two threads in one group would answer each other.
+
+    It speaks gloo, so that it never waits for the device.
+    """
+    return dist.new_group(backend="gloo") if _many() else None
 
 
 def _many() -> bool:

@@ -45,6 +45,7 @@ class Tracker:
         self._pending: list[StepReport] = []
         self._recent: list[float] = []
         self._skipped = 0
+        self._stall_s = 0.0
         self._written = self._logged = time.monotonic()
 
     def add(self, report: StepReport, state: TrainState) -> None:
@@ -63,6 +64,10 @@ class Tracker:
         if now - self._logged >= _LOG_EVERY_S or report.step == self.steps:
             self._logged = now
             self._log()
+
+    def add_stall(self, stall_s: float) -> None:
+        """Time that training stood still for a checkpoint."""
+        self._stall_s += stall_s
 
     def log_picture(self, name: str, local_path: str) -> None:
         """Keep a picture with the run."""
@@ -85,6 +90,7 @@ class Tracker:
             "samples_per_s": count * self.samples_per_step / wall_s,
             "data_wait_fraction": sum(report.wait_s for report in self._pending) / wall_s,
             "skipped_steps": float(self._skipped),
+            "checkpoint_stall_s": self._stall_s,
         }
         if taken:
             values["loss"] = sum(report.loss for report in taken) / len(taken)

@@ -16,6 +16,7 @@ import torch
 from fourreal.platform.contact_sheet import write_png
 from fourreal.training import checkpoints, ranks
 from fourreal.training.checkpoint_store import CheckpointStore
+from fourreal.training.checkpoint_writer import CheckpointWriter, Saved
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
 from fourreal.training.exports import MODEL_FOLDER, export, load_base
@@ -70,8 +71,9 @@ class _WorkerRun:
             Tracker(self.settings.storage, order.run_id, self.settings.steps, samples) if worker.rank == 0 else None
         )
         self.store = CheckpointStore(
-            self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints.keep, worker
+            self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints, worker
         )
+        self.writer = CheckpointWriter(self.store, self._on_saved)
         self.watch = StopWatch(self.settings.storage, looks=worker.rank == 0)
         self.failed_checkpoints = 0
         self.began = time.monotonic()
@@ -82,6 +84,7 @@ class _WorkerRun:
             start = self._restored()
             hooks = Hooks(self._on_step, self._on_checkpoint, self._on_rollback, self.watch.asked)
             end = train(self.settings, self.engine, self.worker, self.noise, start, hooks)
+            self.writer.wait()
         except Stopped as error:
             self._stop(str(error))
             return
@@ -118,18 +121,23 @@ class _WorkerRun:
             self.tracker.add(report, state)
 
     def _on_checkpoint(self, state: TrainState) -> None:
-        problem = self.store.save(
-            state.step,
-            lambda folder: checkpoints.save(folder, self.engine, state, self.noise, self.worker, self.order.run_id),
-        )
-        if problem is not None:
+        began = time.perf_counter()
+        snapshot = checkpoints.snapshot(self.engine, state, self.noise, self.worker, self.order.run_id)
+        self.writer.save(state.step, snapshot)
+        if self.tracker is not None:
+            self.tracker.add_stall(time.perf_counter() - began)
+
+    def _on_saved(self, saved: Saved) -> None:
+        """In the writer's thread."""
+        if saved.problem is not None:
             self.failed_checkpoints += 1
             if self.tracker is not None:
                 kept = max(self.store.steps(), default=0)
-                sentence = f"no checkpoint at step {state.step} ({problem}): going on, the last one is at {kept}"
-                self.tracker.note("failed_checkpoints", self.failed_checkpoints, state.step, sentence)
+                sentence = f"no checkpoint at step {saved.step} ({saved.problem}): going on, the last one is at {kept}"
+                self.tracker.note("failed_checkpoints", self.failed_checkpoints, saved.step, sentence)
 
     def _on_rollback(self, state: TrainState) -> TrainState:
+        self.writer.wait()
         before = self._newest()
         target = before or state  # without a checkpoint the weights of before the skipped steps are all there is
         if self.tracker is not None:

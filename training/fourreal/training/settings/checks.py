@@ -47,6 +47,11 @@ def _check_counts(config: Config) -> None:
             raise UserError(f"--{name} is {count}: give at least 1")
     if min(config.guard.max_rollbacks, config.restarts.grace_s) < 0:
         raise UserError("--guard.max-rollbacks and --restarts.grace-s must be 0 or more")
+    if config.checkpoints.keep_every % config.checkpoints.every:
+        raise UserError(
+            f"--checkpoints.keep-every {config.checkpoints.keep_every} is no multiple of --checkpoints.every "
+            f"{config.checkpoints.every}: give one, or 0 to keep only the newest ones"
+        )
 
 
 def _check_data(config: Config) -> None:

@@ -63,6 +63,8 @@ class CheckpointSettings:
     """Steps between checkpoints."""
     keep: int = 2
     """Checkpoints that are kept, the newest ones; a damaged one is passed over for the one before it."""
+    keep_every: int = 0
+    """Besides these, the checkpoints at multiples of so many steps are kept for ever; 0: none."""
 
 
 @dataclass(frozen=True)
