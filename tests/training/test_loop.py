@@ -14,7 +14,6 @@ import pytest
 import torch
 from configs import SMALL, config_of
 
-from fourreal.platform.errors import UserError
 from fourreal.training import checkpoints
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
@@ -131,8 +130,13 @@ def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> Non
     draw()
     assert checkpoints.restore(tmp_path, engine, noise, ALONE, settings.guard) == state
     assert draw() == expected
-    with pytest.raises(UserError, match="made by 1 workers and 2 are running"):
-        checkpoints.restore(tmp_path, engine, noise, Worker(0, 2), settings.guard)
+    # Two workers, where one was: at the same place, with noise of their own.
+    drawn = []
+    for rank in (0, 1):
+        noise = torch.Generator().manual_seed(1)
+        assert checkpoints.restore(tmp_path, engine, noise, Worker(rank, 2), settings.guard) == state
+        drawn.append(float(torch.rand((), generator=noise)))
+    assert drawn[0] != drawn[1]
 
 
 def test_learning_rate_warms_up_and_falls() -> None:

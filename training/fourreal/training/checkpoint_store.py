@@ -45,6 +45,8 @@ class FoundCheckpoint:
 
     step: int
     folder: Path
+    shared: bool
+    """Whether all workers were given this folder, not each its own copy."""
     damaged: tuple[str, ...]
 
 
@@ -102,7 +104,7 @@ class CheckpointStore:
             with self._local(step) as folder:
                 problem = _first(self._gather(self._problem(step, folder)))
                 if problem is None:
-                    yield FoundCheckpoint(step, folder, tuple(damaged))
+                    yield FoundCheckpoint(step, folder, self.storage.is_local, tuple(damaged))
                     return
             damaged.append(f"the checkpoint at step {step} is damaged ({problem})")
         if damaged:

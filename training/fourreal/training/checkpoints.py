@@ -26,7 +26,6 @@ from fourreal.training.losses import LossRecord
 from fourreal.training.order import Worker
 from fourreal.training.settings.groups import GuardSettings
 from fourreal.training.snapshots import Snapshot
-from fourreal.training.stopping import Stopped
 
 
 @dataclass(frozen=True)
@@ -52,25 +51,37 @@ def snapshot(engine: Engine, state: TrainState, noise: torch.Generator, worker: 
 
 
 def restore(
-    folder: Path, engine: Engine, noise: torch.Generator, worker: Worker, settings: GuardSettings
+    folder: Path,
+    engine: Engine,
+    noise: torch.Generator,
+    worker: Worker,
+    settings: GuardSettings,
+    *,
+    shared: bool = True,
 ) -> TrainState:
-    """Put everything back as it was at `snapshot`. Stopped for another number of workers. All workers call it."""
-    workers = json.loads((folder / "run.json").read_text())["workers"]
-    if workers != worker.world:
-        raise Stopped(
-            f"the checkpoint was made by {workers} workers and {worker.world} are running: "
-            f"run with --workers {workers}, or choose another --out"
-        )
-    engine.load(folder)
-    states = torch.load(folder / f"random-{worker.rank}.pt", weights_only=True)
+    """Put everything back as it was at `snapshot`. All workers call it; `shared` as in `Engine.load`.
+
+    Another number of workers takes over where those of the checkpoint were. Their random states begin anew, each from
+    its rank and the step.
+    """
+    saved_by = json.loads((folder / "run.json").read_text())["workers"]
+    engine.load(folder, saved_by=saved_by, shared=shared)
+    same = saved_by == worker.world
+    document = json.loads((folder / f"worker-{worker.rank if same else 0}.json").read_text())
+    if same:
+        _set_random_states(torch.load(folder / f"random-{worker.rank}.pt", weights_only=True), noise)
+    else:
+        noise.manual_seed(hash((noise.initial_seed(), document["step"], worker.rank)) % (1 << 63))
+    position, losses = DataPosition.from_json(document["position"]), LossRecord.from_json(document["losses"])
+    return TrainState(document["step"], position, losses, Guard.from_json(settings, document["guard"]))
+
+
+def _set_random_states(states: dict[str, Any], noise: torch.Generator) -> None:
     noise.set_state(states["noise"])
     torch.set_rng_state(states["torch"])
     np.random.set_state(("MT19937", states["numpy"].numpy(), *states["numpy_rest"]))
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
-    document = json.loads((folder / f"worker-{worker.rank}.json").read_text())
-    position, losses = DataPosition.from_json(document["position"]), LossRecord.from_json(document["losses"])
-    return TrainState(document["step"], position, losses, Guard.from_json(settings, document["guard"]))
 
 
 def _random_states() -> dict[str, Any]:

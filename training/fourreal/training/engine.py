@@ -41,8 +41,11 @@ class Engine(Protocol):
         It is a copy on the CPU, which later steps do not change. All workers call it.
         """
 
-    def load(self, folder: Path) -> None:
-        """Restore what `snapshot` gave for the same number of workers. All workers call it."""
+    def load(self, folder: Path, *, saved_by: int, shared: bool) -> None:
+        """Restore what `snapshot` gave on `saved_by` workers, of any number. All workers call it.
+
+        `shared`: whether all workers were given the same folder, not each its own copy.
+        """
 
     def weights(self) -> dict[str, Tensor]:
         """The whole model's state dict on the CPU. All workers call it; complete on rank 0."""

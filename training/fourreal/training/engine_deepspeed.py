@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fourreal.training.engine import BETAS, GRADIENT_CLIP, WEIGHT_DECAY, trained_parameters
 from fourreal.training.settings.groups import ZeroStage
+from fourreal.training.resharding import universal
 from fourreal.training.snapshots import copied
 
 _TAG = "engine"
@@ -87,9 +88,17 @@ class DeepSpeedEngine:
                 self._engine.checkpoint_engine.save = write
         return states
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, *, saved_by: int, shared: bool) -> None:
         """See `Engine`."""
-        self._engine.load_checkpoint(str(folder), tag=_TAG)
+        if saved_by == self._engine.world_size or self._zero_stage == 0:  # stage 0 cuts nothing
+            self._engine.load_checkpoint(str(folder), tag=_TAG)
+            return
+        with universal(folder, _TAG, rank=self._engine.global_rank, shared=shared) as converted:
+            self._engine._config.load_universal_checkpoint = True
+            try:
+                self._engine.load_checkpoint(str(converted), tag=_TAG)
+            finally:
+                self._engine._config.load_universal_checkpoint = False
 
     def weights(self) -> dict[str, Tensor]:
         """See `Engine`."""

@@ -41,7 +41,7 @@ class TorchEngine:
         """See `Engine`."""
         return {_FILE: copied({"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()})}
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, *, saved_by: int, shared: bool) -> None:
         """See `Engine`."""
         state = torch.load(folder / _FILE, weights_only=True)
         self.model.load_state_dict(state["model"])

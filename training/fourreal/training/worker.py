@@ -114,7 +114,9 @@ class _WorkerRun:
             if found.damaged and self.tracker is not None:
                 sentence = f"{'; '.join(found.damaged)}: falling back to the one at step {found.step}"
                 self.tracker.note("damaged_checkpoints", len(found.damaged), found.step, sentence)
-            return checkpoints.restore(found.folder, self.engine, self.noise, self.worker, self.settings.guard)
+            return checkpoints.restore(
+                found.folder, self.engine, self.noise, self.worker, self.settings.guard, shared=found.shared
+            )
 
     def _on_step(self, report: StepReport, state: TrainState) -> None:
         if self.tracker is not None:

@@ -1,0 +1,58 @@
+"""DeepSpeed checkpoints for another number of workers, by way of DeepSpeed's universal checkpoints.
+
+ZeRO cuts the optimizer state (and from stage 3 the weights) into one part per worker. The universal form has one
+folder per parameter, from which any number of workers takes its own cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fourreal.training import ranks
+
+_PREFIX = ".universal-"
+
+
+@contextmanager
+def universal(folder: Path, tag: str, *, rank: int, shared: bool) -> Iterator[Path]:
+    """A folder that holds checkpoint `tag` of `folder` in the universal form, for as long as the block lasts.
+
+    Where the workers look at one folder (`shared`), rank 0 converts it for all of them, beside it; otherwise each
+    converts its own copy. All workers call it.
+    """
+    converts = rank == 0 or not shared
+    if converts:
+        for leftover in folder.parent.glob(f"{_PREFIX}*"):  # of a run that was killed in here
+            shutil.rmtree(leftover, ignore_errors=True)
+        target = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder.parent))
+        _convert(folder / tag, target / tag)
+    targets = ranks.gather(str(target) if converts else "")
+    try:
+        yield Path(targets[0] if shared else targets[rank])
+        ranks.gather(None)  # nobody reads it any more
+    finally:
+        if converts:
+            shutil.rmtree(target, ignore_errors=True)
+
+
+def _convert(source: Path, target: Path) -> None:
+    from deepspeed.checkpoint import ds_to_universal
+
+    arguments = Namespace(
+        input_folder=str(source),
+        output_folder=str(target),
+        num_extract_workers=1,
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=True,
+        inject_missing_state=True,  # what DeepSpeed leaves out of checkpoints of models that are not Megatron's
+    )
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        ds_to_universal.main(arguments)
