@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fourreal.training.engine import BETAS, GRADIENT_CLIP, WEIGHT_DECAY, trained_parameters
-from fourreal.training.settings.groups import ZeroStage
 from fourreal.training.resharding import universal
+from fourreal.training.settings.groups import ZeroStage
 from fourreal.training.snapshots import copied
 
 _TAG = "engine"

@@ -70,9 +70,7 @@ class _WorkerRun:
         self.tracker = (
             Tracker(self.settings.storage, order.run_id, self.settings.steps, samples) if worker.rank == 0 else None
         )
-        self.store = CheckpointStore(
-            self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints, worker
-        )
+        self.store = CheckpointStore(self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints, worker)
         self.writer = CheckpointWriter(self.store, self._on_saved)
         self.watch = StopWatch(self.settings.storage, looks=worker.rank == 0)
         self.failed_checkpoints = 0
