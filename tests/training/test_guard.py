@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_loop import CPU, run, settings_for
+from test_loop import deepspeed_engine, run, settings_for, torch_engine
 
 from fourreal.training.data import Batch, BatchStream
 from fourreal.training.engine import Engine
-from fourreal.training.engine_torch import TorchEngine
 from fourreal.training.guard import Guard
-from fourreal.training.loop import build_model
 from fourreal.training.settings.groups import GuardSettings
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import Stopped
@@ -47,12 +45,9 @@ def make_engine(request: pytest.FixtureRequest, process_group: None) -> MakeEngi
     """The torch engine, and DeepSpeed's at several ZeRO stages."""
 
     def make(settings: StageSettings) -> Engine:
-        model = build_model(settings, None)
         if request.param == "torch":
-            return TorchEngine(model, CPU)
-        from fourreal.training.engine_deepspeed import DeepSpeedEngine
-
-        return DeepSpeedEngine(model, CPU, request.param, settings.shape.batch_size)
+            return torch_engine(settings)
+        return deepspeed_engine(replace(settings, engine=replace(settings.engine, zero_stage=request.param)))
 
     return make
 
@@ -73,9 +68,9 @@ def test_a_step_beyond_the_limit_leaves_no_trace(make_folder: MakeFolder, make_e
     frames, given = torch.rand(2, 3, 3, 16, 24), torch.zeros(2, 3, dtype=torch.bool)
 
     def step(engine: Engine, scale: float, limit: float) -> float:
-        prediction = engine.model(frames, torch.full((2,), 0.5), given, torch.zeros(2, dtype=torch.int64))
+        prediction = engine.forward(frames, torch.full((2,), 0.5), given, torch.zeros(2, dtype=torch.int64))
         engine.backward(scale * (prediction - 1).square().mean())
-        return engine.step(1e-2, limit)
+        return engine.step(1e-2, limit).gradient
 
     for engine in (disturbed, calm):
         assert step(engine, 1.0, math.inf) > 0
@@ -107,7 +102,7 @@ def test_after_too_many_skips_the_last_checkpoint_and_other_data(
 ) -> None:
     settings = settings_for(make_folder("a"), steps=12, guard={"max_skips": 3})  # a checkpoint at step 5
     poison(6, 7, 8)
-    engine = TorchEngine(build_model(settings, None), CPU)
+    engine = torch_engine(settings)
     reports = run(settings, engine, None, tmp_path / "checkpoint")
     assert [report.step for report in reports] == [*range(1, 10), *range(6, 13)]
     assert [report.taken for report in reports] == [True] * 6 + [False] * 3 + [True] * 7
@@ -117,7 +112,7 @@ def test_rollbacks_are_bounded(make_folder: MakeFolder, poison: Poison, tmp_path
     settings = settings_for(make_folder("a"), steps=100, guard={"max_skips": 2, "max_rollbacks": 2})
     poison(*range(6, 100))
     with pytest.raises(Stopped, match=r"2 steps in a row up to step 7 .* after 2 rollbacks: look at the data"):
-        run(settings, TorchEngine(build_model(settings, None), CPU), None, tmp_path / "checkpoint")
+        run(settings, torch_engine(settings), None, tmp_path / "checkpoint")
 
 
 def test_a_spike_is_far_above_the_recent_ones() -> None:

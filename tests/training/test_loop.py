@@ -15,14 +15,17 @@ import torch
 from configs import SMALL, config_of
 
 from fourreal.training import checkpoints
+from fourreal.training.assembly import build_model, finished_model
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
 from fourreal.training.guard import Guard
-from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, finished_model, learning_rate, train
+from fourreal.training.loop import Hooks, StepReport, batch_stream, train
 from fourreal.training.losses import LossRecord
-from fourreal.training.model import PixelBackbone, load_model, save_pretrained
+from fourreal.training.model import Backbone, PixelBackbone, load_model, save_pretrained
+from fourreal.training.optimizer import learning_rate
 from fourreal.training.order import Worker
+from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
 from fourreal.training.settings.stage import StageSettings, stage_settings
 from fourreal.training.snapshots import Snapshot
 
@@ -38,6 +41,17 @@ def settings_for(folder: str, base: str | None = None, **changes: object) -> Sta
         "batch_size": 4, "workers": 1, "engine": {"kind": "torch"}, "steps": 12, "checkpoints": {"every": 5},
     }  # fmt: skip
     return stage_settings(config_of((folder,), "unused", **{**fields, **changes}))
+
+
+def torch_engine(settings: StageSettings, base: Backbone | None = None) -> TorchEngine:
+    return TorchEngine(build_model(settings, base), CPU, settings.optimizer, settings.engine)
+
+
+def deepspeed_engine(settings: StageSettings) -> Engine:
+    from fourreal.training.engine_deepspeed import DeepSpeedEngine
+
+    model = build_model(settings, None)
+    return DeepSpeedEngine(model, CPU, settings.optimizer, settings.engine, settings.shape.batch_size)
 
 
 def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: Path | None) -> list[StepReport]:
@@ -73,9 +87,9 @@ def run(settings: StageSettings, engine: Engine, restored: Path | None, saved: P
 
 def test_a_resumed_run_equals_an_undisturbed_one(make_folder: MakeFolder, tmp_path: Path) -> None:
     settings = settings_for(make_folder("a"))
-    whole = TorchEngine(build_model(settings, None), CPU)
+    whole = torch_engine(settings)
     all_reports = run(settings, whole, None, tmp_path / "checkpoint")
-    again = TorchEngine(build_model(settings, None), CPU)
+    again = torch_engine(settings)
     later = run(settings, again, tmp_path / "checkpoint", None)
     assert [report.step for report in later] == list(range(6, 13))
     assert [report.loss for report in later] == [report.loss for report in all_reports[5:]]
@@ -85,10 +99,10 @@ def test_a_resumed_run_equals_an_undisturbed_one(make_folder: MakeFolder, tmp_pa
 
 def test_the_loss_falls(make_folder: MakeFolder) -> None:
     settings = settings_for(make_folder("a"), steps=60)
-    reports = run(settings, TorchEngine(build_model(settings, None), CPU), None, None)
+    reports = run(settings, torch_engine(settings), None, None)
     losses = [report.loss for report in reports]
     assert np.mean(losses[-15:]) < 0.5 * np.mean(losses[:15])
-    assert all(np.isfinite(report.gradient_norm) for report in reports)
+    assert all(np.isfinite(report.norms.gradient) for report in reports)
 
 
 def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tmp_path: Path) -> None:
@@ -98,7 +112,7 @@ def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tm
         torch.nn.init.normal_(parameter, std=0.1)
     save_pretrained(base, tmp_path / "base")
     settings = settings_for(folder, str(tmp_path / "base"), model={"architecture": "fused", "train": "lora"}, steps=4)
-    engine = TorchEngine(build_model(settings, load_model(tmp_path / "base", "base")), CPU)
+    engine = torch_engine(settings, load_model(tmp_path / "base", "base"))
     run(settings, engine, None, None)
     model = finished_model(settings, engine.weights())
     save_pretrained(model, tmp_path / "grid")
@@ -117,7 +131,7 @@ def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tm
 
 def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> None:
     settings = settings_for(make_folder("a"))
-    engine, noise = TorchEngine(build_model(settings, None), CPU), torch.Generator().manual_seed(1)
+    engine, noise = torch_engine(settings), torch.Generator().manual_seed(1)
     state = TrainState(
         4, batch_stream(settings, ALONE, None).position, LossRecord(3, [1.0], [2.0]), Guard(settings.guard)
     )
@@ -140,7 +154,7 @@ def test_random_states_come_back(make_folder: MakeFolder, tmp_path: Path) -> Non
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
-    rates = [learning_rate(step, 1000, 1.0) for step in range(1000)]
+    rates = [learning_rate(step, 1000, OptimizerSettings(lr=1.0)) for step in range(1000)]
     assert rates[0] < 0.05
     assert max(rates) == rates[49] == 1.0
     assert rates[50:] == sorted(rates[50:], reverse=True)
@@ -160,22 +174,17 @@ def test_loss_record_keeps_both_ends() -> None:
 def test_deepspeed_computes_what_torch_computes(
     make_folder: MakeFolder, tmp_path: Path, process_group: None, stage: int
 ) -> None:
-    from fourreal.training.engine_deepspeed import DeepSpeedEngine
-
-    settings = settings_for(make_folder("a"))
-
-    def deepspeed() -> DeepSpeedEngine:
-        return DeepSpeedEngine(build_model(settings, None), CPU, stage, settings.shape.batch_size)  # type: ignore[arg-type]
-
-    plain, sharded = TorchEngine(build_model(settings, None), CPU), deepspeed()
+    settings = settings_for(make_folder("a"), engine={"zero_stage": stage})
+    plain, sharded = torch_engine(settings), deepspeed_engine(settings)
     expected = run(settings, plain, None, None)
     reports = run(settings, sharded, None, tmp_path / "checkpoint")
     for report, twin in zip(reports, expected, strict=True):
         assert report.loss == pytest.approx(twin.loss, rel=1e-4)
-        assert report.gradient_norm == pytest.approx(twin.gradient_norm, rel=1e-3)
+        assert report.norms.gradient == pytest.approx(twin.norms.gradient, rel=1e-3)
+        assert report.norms.update == pytest.approx(twin.norms.update, rel=1e-3)
     for name, tensor in plain.weights().items():
         torch.testing.assert_close(sharded.weights()[name], tensor, atol=1e-4, rtol=1e-3)
-    resumed = deepspeed()
+    resumed = deepspeed_engine(settings)
     run(settings, resumed, tmp_path / "checkpoint", None)
     for name, tensor in sharded.weights().items():
         assert torch.equal(resumed.weights()[name], tensor), name
@@ -185,7 +194,7 @@ def test_frozen_weights_have_no_optimizer_state(make_folder: MakeFolder) -> None
     model = PixelBackbone(settings_for(make_folder("a")).model)
     model.requires_grad_(False)
     model.head_linear.requires_grad_(True)
-    engine = TorchEngine(model, CPU)
+    engine = TorchEngine(model, CPU, OptimizerSettings(), EngineSettings())
     before = engine.weights()["patch_embedding.weight"].clone()
     engine.backward(engine.model.head_linear(torch.ones(1, model.config.hidden_dim)).sum())
     engine.step(0.1)

@@ -15,6 +15,7 @@ import torch.multiprocessing as mp
 from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
 from fourreal.training.model import PixelBackbone, PixelConfig
+from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
 
 STAGES = (0, 1, 2, 3)
 
@@ -31,7 +32,7 @@ def train(engine: Engine, steps: range) -> None:
     for step in steps:
         draws = torch.Generator().manual_seed(step)
         frames, given = torch.rand(2, 3, 3, 16, 24, generator=draws), torch.zeros(2, 3, dtype=torch.bool)
-        prediction = engine.model(frames, torch.full((2,), 0.5), given, torch.zeros(2, dtype=torch.int64))
+        prediction = engine.forward(frames, torch.full((2,), 0.5), given, torch.zeros(2, dtype=torch.int64))
         engine.backward((prediction - 1).square().mean())
         engine.step(1e-2)
 
@@ -45,7 +46,8 @@ def phase(rank: int, world: int, folder: str, restored: int | None, end: int, sa
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting-{end}", rank=rank, world_size=world)
     for stage in STAGES:
-        run = DeepSpeedEngine(model(), torch.device("cpu"), stage, 2)  # type: ignore[arg-type]
+        settings = EngineSettings(zero_stage=stage)  # type: ignore[arg-type]
+        run = DeepSpeedEngine(model(), torch.device("cpu"), OptimizerSettings(), settings, 2)
         if restored is not None:
             run.load(Path(folder, f"{stage}-{restored}"), saved_by=saved_by, shared=True)
         train(run, range(restored or 0, end))
@@ -69,7 +71,7 @@ def test_the_number_of_workers_changes_and_nothing_else(tmp_path: Path) -> None:
         mp.start_processes(phase, args=arguments, nprocs=workers, start_method="forkserver")
     assert not list(tmp_path.glob(".universal-*"))
     for end in (3, 6, 9):
-        expected = TorchEngine(model(), torch.device("cpu"))
+        expected = TorchEngine(model(), torch.device("cpu"), OptimizerSettings(), EngineSettings())
         train(expected, range(end))
         for stage in STAGES:
             for name, tensor in torch.load(tmp_path / f"weights-{stage}-{end}.pt").items():

@@ -10,7 +10,7 @@ from tiny_models import captions, enliven, grid_input, lively_grid_model
 from torch import Tensor, nn
 
 from fourreal.training.model import GridModel, load_model, merge_lora, save_pretrained
-from fourreal.training.model.lora import LoraLinear
+from fourreal.training.model.lora import LoraLinear, LoraShape
 
 NAMES = ("pixel", "wan", "ltx")
 
@@ -33,11 +33,11 @@ def test_a_policy_trains_what_its_name_says(name: str) -> None:
     assert attention == {x for x in everything if ".attention." in x or ".attn1." in x}
     model.trainable_parameters("full")
     assert trained_names(model) == everything
-    count = len(model.trainable_parameters("lora", lora_rank=2))
+    count = len(model.trainable_parameters("lora", LoraShape(2)))
     added = {name for name, _ in model.named_parameters()} - everything
     assert trained_names(model) == syncs | added | {"backbone.context_embedding.weight"}
     assert all(x.endswith((".down", ".up")) for x in added)
-    assert count == len(model.trainable_parameters("lora", lora_rank=2))  # a second time adds nothing
+    assert count == len(model.trainable_parameters("lora", LoraShape(2)))  # a second time adds nothing
 
 
 @pytest.mark.parametrize("architecture", ["sequential", "fused"])
@@ -53,7 +53,7 @@ def test_lora_starts_as_the_model_and_merges_into_its_weights(name: str, tmp_pat
     model, inputs, text = lively_grid_model("fused", name), grid_input(2, 3, name), captions(name)
     keys = list(model.state_dict())
     before = model(*inputs, text).detach()
-    trained = model.trainable_parameters("lora", lora_rank=3)
+    trained = model.trainable_parameters("lora", LoraShape(3))
     out: Tensor = model(*inputs, text)
     assert torch.equal(out, before)
     out.square().mean().backward()

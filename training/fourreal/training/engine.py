@@ -1,22 +1,28 @@
 """What the training loop needs of an engine, and nothing more.
 
 There are two: `DeepSpeedEngine` for any number of workers, and `TorchEngine`, its plain twin on one device. On the
-CPU in fp32 both compute the same steps.
+CPU in fp32 both compute the same steps. Weights that train and the optimizer are fp32 in both; with bf16 they compute
+in bfloat16 where that is safe (autocast).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-GRADIENT_CLIP = 1.0
-"""Largest global gradient norm of a step; longer gradients are scaled down to it."""
 
-BETAS = (0.9, 0.98)
-WEIGHT_DECAY = 0.01
+@dataclass(frozen=True)
+class StepNorms:
+    """Global norms of a step."""
+
+    gradient: float
+    """Before clipping."""
+    update: float
+    """Of the change of the weights; 0 when the step was not taken."""
 
 
 class Engine(Protocol):
@@ -24,15 +30,18 @@ class Engine(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """The module to call in the forward pass."""
+        """The model itself."""
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """The model's prediction, in fp32."""
 
     def backward(self, loss: Tensor) -> None:
-        """Accumulate the gradients of a scalar loss."""
+        """Add the gradients of a scalar loss. As many calls make one step as the engine has micro-batches."""
 
-    def step(self, learning_rate: float, norm_limit: float = math.inf) -> float:
-        """Take one clipped optimizer step and clear the gradients; returns their global norm before clipping.
+    def step(self, learning_rate: float, norm_limit: float = math.inf) -> StepNorms:
+        """Take one clipped optimizer step and clear the gradients.
 
-        Unless that norm is below `norm_limit` (a NaN never is), weights and optimizer state stay as they are.
+        Unless the gradient's norm is below `norm_limit` (a NaN never is), weights and optimizer state stay as they are.
         """
 
     def snapshot(self) -> dict[str, Any]:
@@ -47,8 +56,11 @@ class Engine(Protocol):
         `shared`: whether all workers were given the same folder, not each its own copy.
         """
 
-    def weights(self) -> dict[str, Tensor]:
-        """The whole model's state dict on the CPU. All workers call it; complete on rank 0."""
+    def weights(self, *, averaged: bool = False) -> dict[str, Tensor]:
+        """The whole model's state dict on the CPU. All workers call it; complete on rank 0.
+
+        averaged: with the running mean of what trains, where the optimizer keeps one.
+        """
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:

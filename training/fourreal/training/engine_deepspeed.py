@@ -5,56 +5,68 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fourreal.training.engine import BETAS, GRADIENT_CLIP, WEIGHT_DECAY, trained_parameters
+from fourreal.training import ranks
+from fourreal.training.engine import StepNorms, trained_parameters
+from fourreal.training.optimizer import EMA, MeasuredAdamW
 from fourreal.training.resharding import universal
-from fourreal.training.settings.groups import ZeroStage
+from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
 from fourreal.training.snapshots import copied
+from fourreal.training.stopping import Stopped
 
 _TAG = "engine"
 
 
 class DeepSpeedEngine:
-    """A DeepSpeed engine around a torch AdamW (see `Engine`).
+    """A DeepSpeed engine around a torch AdamW (see `Engine`). `batch_size`: samples of one step on one worker."""
 
-    Weights stay in fp32; where the device computes in less, the loop says so with autocast.
-    """
-
-    def __init__(self, model: nn.Module, device: torch.device, zero_stage: ZeroStage, batch_size: int) -> None:
-        deepspeed = _import_without_compiling()
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        optimizer: OptimizerSettings,
+        settings: EngineSettings,
+        batch_size: int,
+    ) -> None:
+        deepspeed = _import(device)
+        if "nvme" in (settings.offload_optimizer, settings.offload_weights) and device.type == "cpu":
+            raise Stopped("offloading to nvme moves what a GPU holds, and there is none: leave it out, or choose cpu")
         self._parameters = trained_parameters(model)
         # A torch AdamW object: DeepSpeed's own would compile for minutes on first use.
-        optimizer = self._optimizer = _LimitedAdamW(self._parameters, betas=BETAS, weight_decay=WEIGHT_DECAY)
-        config = {
-            "train_micro_batch_size_per_gpu": batch_size,
-            "gradient_accumulation_steps": 1,
-            "gradient_clipping": GRADIENT_CLIP,
-            "zero_optimization": {"stage": zero_stage},
-            "zero_allow_untested_optimizer": True,
-            "steps_per_print": 1 << 62,
-        }
-        self._zero_stage = zero_stage
+        self._optimizer = MeasuredAdamW(self._parameters, optimizer)
+        self._zero_stage = settings.zero_stage
         self._engine: Any = deepspeed.initialize(
-            model=model.to(device), optimizer=optimizer, model_parameters=self._parameters, config=config
+            model=model.to(device),
+            optimizer=self._optimizer,
+            model_parameters=self._parameters,
+            config=_configuration(optimizer, settings, batch_size, bf16=settings.computes_in_bf16(device.type)),
         )[0]
+        if settings.compile != "none":
+            self._engine.compile(backend=settings.compile)
 
     @property
     def model(self) -> nn.Module:
         """See `Engine`."""
-        engine: nn.Module = self._engine
-        return engine
+        module: nn.Module = self._engine.module
+        return module
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """See `Engine`."""
+        prediction: Tensor = self._engine(*inputs)
+        return prediction.float()
 
     def backward(self, loss: Tensor) -> None:
         """See `Engine`."""
-        self._engine.backward(loss)
+        self._engine.backward(loss, scale_wrt_gas=False)
+        if not self._engine.is_gradient_accumulation_boundary():
+            self._engine.step()  # counts the micro-batch, and does nothing else
 
-    def step(self, learning_rate: float, norm_limit: float = math.inf) -> float:
+    def step(self, learning_rate: float, norm_limit: float = math.inf) -> StepNorms:
         """See `Engine`. A norm that is no number comes back as inf or NaN."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -62,11 +74,11 @@ class DeepSpeedEngine:
             norm = float(torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None]))
             self._optimizer.is_allowed = lambda: norm < norm_limit
             self._engine.step()
-            return norm
+            return StepNorms(norm, float(self._optimizer.update_norm()))
         # ZeRO knows the norm over all partitions just before it calls the optimizer; it skips what is not finite.
         self._optimizer.is_allowed = lambda: self._norm() < norm_limit
         self._engine.step()
-        return self._norm()
+        return StepNorms(self._norm(), math.sqrt(ranks.total(float(self._optimizer.update_norm()) ** 2)))
 
     def _norm(self) -> float:
         return float(self._engine.optimizer._global_grad_norm)
@@ -100,34 +112,67 @@ class DeepSpeedEngine:
             finally:
                 self._engine._config.load_universal_checkpoint = False
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self, *, averaged: bool = False) -> dict[str, Tensor]:
         """See `Engine`."""
         if self._zero_stage == 3:
             # Despite its name it keeps fp32 weights in fp32.
             state = self._engine._zero3_consolidated_16bit_state_dict() or {}
         else:
             state = self._engine.module.state_dict()
-        return {name: tensor.detach().cpu() for name, tensor in state.items()}
+        weights = {name: tensor.detach().cpu() for name, tensor in state.items()}
+        return {**weights, **self._averages()} if averaged else weights
+
+    def _averages(self) -> dict[str, Tensor]:
+        """The running mean of every weight that trains; empty before the first step, or where there is none."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        held = [state for state in self._optimizer.state.values() if EMA in state]
+        if not any(ranks.gather(bool(held))):
+            return {}
+        if self._zero_stage in (1, 2):
+            # It links weights to their optimizer state after the first step only, taken or not, before a restore.
+            self._engine.optimizer._hp_optimizer_states_linked = False
+            self._engine.optimizer._lazy_init_hp_params_optimizer_state()
+        averages = {}
+        for name, parameter in self._engine.module.named_parameters():
+            if parameter.requires_grad:
+                if self._zero_stage == 0:
+                    mean = self._optimizer.state[parameter].get(EMA, parameter)
+                else:
+                    mean = safe_get_full_optimizer_state(parameter, EMA)
+                averages[name] = mean.detach().cpu()
+        return averages
 
 
-class _LimitedAdamW(torch.optim.AdamW):
-    """AdamW whose step does nothing unless it is allowed; DeepSpeed's own way to skip is for fp16 loss scaling only."""
+def _configuration(
+    optimizer: OptimizerSettings, settings: EngineSettings, batch_size: int, *, bf16: bool
+) -> dict[str, Any]:
+    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    for name, place in (("optimizer", settings.offload_optimizer), ("param", settings.offload_weights)):
+        if place != "none":
+            zero[f"offload_{name}"] = {"device": place, "pin_memory": torch.cuda.is_available()}
+            if place == "nvme":
+                zero[f"offload_{name}"]["nvme_path"] = settings.nvme_folder
+    return {
+        "train_micro_batch_size_per_gpu": batch_size // settings.micro_batches,
+        "gradient_accumulation_steps": settings.micro_batches,
+        "gradient_clipping": optimizer.clip_norm,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        # DeepSpeed switches off an autocast that is not its own. No module's gradients travel in bfloat16.
+        "torch_autocast": {"enabled": bf16, "dtype": "bfloat16", "lower_precision_safe_modules": []},
+        "steps_per_print": 1 << 62,
+    }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.is_allowed: Callable[[], bool] = lambda: True
 
-    def step(self, closure: Any = None) -> Any:
-        """One step, or none."""
-        return super().step(closure) if self.is_allowed() else None
-
-
-def _import_without_compiling() -> Any:
+def _import(device: torch.device) -> Any:
     import deepspeed
     import deepspeed.ops
 
     # On the CPU DeepSpeed compiles a shared-memory collective (about a minute) wherever it finds a compiler; gloo
     # does. An empty table of compatible operators is its own way of saying that there is none.
-    deepspeed.ops.__compatible_ops__ = {}
+    if device.type == "cpu":
+        deepspeed.ops.__compatible_ops__ = {}
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     return deepspeed

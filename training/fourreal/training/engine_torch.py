@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fourreal.training.engine import BETAS, GRADIENT_CLIP, WEIGHT_DECAY, trained_parameters
+from fourreal.training.engine import StepNorms, trained_parameters
+from fourreal.training.optimizer import EMA, MeasuredAdamW
+from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
 from fourreal.training.snapshots import copied
 
 _FILE = "engine.pt"
@@ -18,24 +21,36 @@ _FILE = "engine.pt"
 class TorchEngine:
     """AdamW on the parameters that train (see `Engine`)."""
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, device: torch.device, optimizer: OptimizerSettings, settings: EngineSettings
+    ) -> None:
         self.model = model.to(device)
+        self._device, self._bf16 = device, settings.computes_in_bf16(device.type)
         self._parameters = trained_parameters(model)
-        self._optimizer = torch.optim.AdamW(self._parameters, betas=BETAS, weight_decay=WEIGHT_DECAY)
+        self._optimizer = MeasuredAdamW(self._parameters, optimizer)
+        self._clip_norm = optimizer.clip_norm or math.inf
+        compiled = settings.compile != "none"
+        self._call: Callable[..., Any] = torch.compile(model, backend=settings.compile) if compiled else model
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """See `Engine`."""
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            prediction: Tensor = self._call(*inputs)
+        return prediction.float()
 
     def backward(self, loss: Tensor) -> None:
         """See `Engine`."""
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def step(self, learning_rate: float, norm_limit: float = math.inf) -> float:
+    def step(self, learning_rate: float, norm_limit: float = math.inf) -> StepNorms:
         """See `Engine`."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, GRADIENT_CLIP))
-        if norm < norm_limit:
-            self._optimizer.step()
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm))
+        self._optimizer.is_allowed = lambda: norm < norm_limit
+        self._optimizer.step()
         self._optimizer.zero_grad()
-        return norm
+        return StepNorms(norm, float(self._optimizer.update_norm()))
 
     def snapshot(self) -> dict[str, Any]:
         """See `Engine`."""
@@ -47,6 +62,11 @@ class TorchEngine:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
 
-    def weights(self) -> dict[str, Tensor]:
+    def weights(self, *, averaged: bool = False) -> dict[str, Tensor]:
         """See `Engine`."""
-        return {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()}
+        weights = {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()}
+        if averaged:
+            for name, parameter in self.model.named_parameters():
+                state = self._optimizer.state.get(parameter, {})
+                weights[name] = state[EMA].cpu() if EMA in state else weights[name]
+        return weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,15 +10,13 @@ import torch
 
 from fourreal.training import ranks
 from fourreal.training.checkpoints import TrainState
-from fourreal.training.data import Batch, BatchStream, DataPosition, Prefetcher
-from fourreal.training.engine import Engine
-from fourreal.training.model import Backbone, BackboneConfig, GridModel, PixelBackbone, merge_lora
-from fourreal.training.model.flow import add_noise, sample_times, velocity_loss
+from fourreal.training.data import BatchStream, DataPosition, Prefetcher
+from fourreal.training.engine import Engine, StepNorms
+from fourreal.training.objective import BatchLoss, FlowObjective, accumulate
+from fourreal.training.optimizer import learning_rate
 from fourreal.training.order import Worker
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import Stopped
-
-_WARMUP_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,9 @@ class StepReport:
     """Steps done, this one included."""
     loss: float
     """Mean over all workers."""
-    gradient_norm: float
+    batch: BatchLoss
+    """This worker's own, sample by sample."""
+    norms: StepNorms
     taken: bool
     """Whether the guard let the optimizer learn from it."""
     learning_rate: float
@@ -60,6 +59,7 @@ def train(
     whether it was taken or skipped. Stopped when rolling back has not helped.
     """
     device = next(engine.model.parameters()).device
+    objective = FlowObjective(settings.model, settings.diffusion)
     stream = batch_stream(settings, worker, start.position)
     state = start
     batches = Prefetcher(stream)
@@ -69,19 +69,17 @@ def train(
             began = time.perf_counter()
             batch, position = batches.next()
             wait_s = time.perf_counter() - began
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss = batch_loss(engine.model, settings.model, batch, noise, device)
-            engine.backward(loss)
-            rate = learning_rate(step, settings.steps, settings.optimizer.lr)
-            mean_loss, stop = ranks.mean(loss.item(), float(hooks.stop_asked()))
+            loss = accumulate(engine, objective, batch, noise, settings.engine.micro_batches, device)
+            rate = learning_rate(step, settings.steps, settings.optimizer)
+            mean_loss, stop = ranks.mean(loss.mean, float(hooks.stop_asked()))
             limit = guard.norm_limit(mean_loss)
-            norm = engine.step(rate, limit)
-            guard.add(taken := norm < limit, mean_loss, norm)
+            norms = engine.step(rate, limit)
+            guard.add(taken := norms.gradient < limit, mean_loss, norms.gradient)
             if taken:
                 losses.add(mean_loss)
             state = TrainState(step + 1, position, losses, guard)
             wall_s = time.perf_counter() - began
-            hooks.on_step(StepReport(step + 1, mean_loss, norm, taken, rate, wait_s, wall_s), state)
+            hooks.on_step(StepReport(step + 1, mean_loss, loss, norms, taken, rate, wait_s, wall_s), state)
             if guard.wants_rollback:
                 state = _rolled_back(state, hooks)
             elif stop or state.step % settings.checkpoints.every == 0 or state.step == settings.steps:
@@ -105,49 +103,6 @@ def _rolled_back(state: TrainState, hooks: Hooks) -> TrainState:
     before = hooks.on_rollback(state)
     counts = replace(before.guard, skipped=guard.skipped, rollbacks=guard.rollbacks + 1, in_a_row=0)
     return TrainState(before.step, state.position, before.losses, counts)
-
-
-def batch_loss(
-    model: torch.nn.Module, config: BackboneConfig, batch: Batch, noise: torch.Generator, device: torch.device
-) -> torch.Tensor:
-    """Velocity loss of a batch at random diffusion times; a scalar.
-
-    Times and noise are drawn on the CPU, so that every device sees the same ones.
-    """
-    time_ = sample_times(len(batch.frames), noise).to(device)
-    clean, given = batch.frames.to(device), batch.given.to(device)
-    eps = torch.randn(clean.shape, generator=noise).to(device)
-    inputs = (add_noise(clean, eps, time_, given), time_, given)
-    prediction = model(*inputs) if batch.context is None else model(*inputs, batch.context.to(device))
-    return velocity_loss(prediction.float(), clean, eps, time_, given, config=config)
-
-
-def learning_rate(step: int, steps: int, highest: float) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth."""
-    warmup = min(_WARMUP_STEPS, max(1, steps // 10))
-    if step < warmup:
-        return highest * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return highest * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
-
-
-def build_model(settings: StageSettings, base: Backbone | None) -> Backbone | GridModel:
-    """The stage's model at its start; equal on every worker. The grid stage starts from the exported base."""
-    torch.manual_seed(settings.seed)
-    if settings.stage == "base":
-        return PixelBackbone(settings.model)
-    assert base is not None
-    model = GridModel(base, settings.architecture)
-    model.trainable_parameters(settings.train)
-    return model.train()
-
-
-def finished_model(settings: StageSettings, weights: dict[str, torch.Tensor]) -> Backbone | GridModel:
-    """The stage's model with the weights that an engine ended with, as it is exported, in evaluation mode."""
-    model = build_model(settings, PixelBackbone(settings.model) if settings.stage == "grid" else None)
-    model.load_state_dict(weights)
-    merge_lora(model)
-    return model.eval()
 
 
 def batch_stream(settings: StageSettings, worker: Worker, position: DataPosition | None) -> BatchStream:

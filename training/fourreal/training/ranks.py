@@ -24,6 +24,11 @@ def mean(*values: float) -> tuple[float, ...]:
     return tuple((total / dist.get_world_size()).tolist())
 
 
+def total(value: float) -> float:
+    """The sum of a value over the workers."""
+    return mean(value)[0] * (dist.get_world_size() if _many() else 1)
+
+
 def gather(value: T, group: Group = None) -> list[T]:
     """Every worker's value, in the order of ranks."""
     if not _many():

@@ -94,7 +94,8 @@ class Tracker:
         }
         if taken:
             values["loss"] = sum(report.loss for report in taken) / len(taken)
-            values["gradient_norm"] = sum(report.gradient_norm for report in taken) / len(taken)
+            values["gradient_norm"] = sum(report.norms.gradient for report in taken) / len(taken)
+            values["update_norm"] = sum(report.norms.update for report in taken) / len(taken)
         stamp_ms = int(time.time() * 1000)
         self._client.log_batch(self.run_id, [Metric(name, value, stamp_ms, step) for name, value in values.items()])
         self._pending = []

@@ -15,13 +15,14 @@ import torch
 
 from fourreal.platform.contact_sheet import write_png
 from fourreal.training import checkpoints, ranks
+from fourreal.training.assembly import build_model, finished_model
 from fourreal.training.checkpoint_store import CheckpointStore
 from fourreal.training.checkpoint_writer import CheckpointWriter, Saved
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
 from fourreal.training.exports import MODEL_FOLDER, export, load_base
 from fourreal.training.guard import Guard
-from fourreal.training.loop import Hooks, StepReport, batch_stream, build_model, finished_model, train
+from fourreal.training.loop import Hooks, StepReport, batch_stream, train
 from fourreal.training.losses import LossRecord
 from fourreal.training.model import Backbone, GridModel
 from fourreal.training.order import Worker
@@ -91,7 +92,7 @@ class _WorkerRun:
                 raise RuntimeError(f"a worker got SIGTERM: all go on from step {end.step} in new processes")
             self._stop(f"stopped at step {end.step} of {self.settings.steps}: the same command goes on")
             return
-        weights = self.engine.weights()
+        weights = self.engine.weights(averaged=True)
         if self.tracker is not None:
             self._finish(weights, end, start.step)
 
@@ -189,10 +190,10 @@ def _engine(settings: StageSettings, model: Backbone | GridModel, device: torch.
     if settings.engine.kind == "torch":
         from fourreal.training.engine_torch import TorchEngine
 
-        return TorchEngine(model, device)
+        return TorchEngine(model, device, settings.optimizer, settings.engine)
     os.environ.setdefault("DS_ACCELERATOR", device.type)
     # DeepSpeed 0.19 calls collectives by names that torch 2.13 announces to rename, once a step.
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
     from fourreal.training.engine_deepspeed import DeepSpeedEngine
 
-    return DeepSpeedEngine(model, device, settings.engine.zero_stage, settings.shape.batch_size)
+    return DeepSpeedEngine(model, device, settings.optimizer, settings.engine, settings.shape.batch_size)

@@ -6,7 +6,7 @@ from fourreal.training.model.backbones.base import FIXED_VIEW, FREEZE_TIME, Back
 from fourreal.training.model.backbones.pixel import PixelBackbone
 from fourreal.training.model.backbones.pixel_config import PixelConfig
 from fourreal.training.model.grid_model import GridModel
-from fourreal.training.model.lora import merge_lora
+from fourreal.training.model.lora import LoraShape, merge_lora
 from fourreal.training.model.pipeline import Generated, Pipeline, load
 from fourreal.training.model.policies import TrainPolicy, check_policy
 from fourreal.training.model.pretrained import load_model, read_description, save_pretrained
@@ -25,6 +25,7 @@ __all__ = [
     "Generated",
     "GridModel",
     "Guidance",
+    "LoraShape",
     "Pipeline",
     "PixelBackbone",
     "PixelConfig",

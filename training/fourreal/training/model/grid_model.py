@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fourreal.training.model.architectures import Architecture, make_architecture
 from fourreal.training.model.backbones.base import Backbone, BackboneConfig, Text
 from fourreal.training.model.grid import Axis, GridInput, to_grid, to_sequences
+from fourreal.training.model.lora import LoraShape
 from fourreal.training.model.policies import TrainPolicy, apply_policy, check_policy
 
 
@@ -38,13 +39,13 @@ class GridModel(nn.Module):
         """Keep the activations between the layers only, and compute those inside again for the gradient."""
         self.view_time.checkpointing = on
 
-    def trainable_parameters(self, policy: TrainPolicy, lora_rank: int = 16) -> list[nn.Parameter]:
+    def trainable_parameters(self, policy: TrainPolicy, lora: LoraShape | None = None) -> list[nn.Parameter]:
         """Mark what trains under a policy (`requires_grad`) and return it; `lora` puts new parameters in.
 
         ValueError for an unknown policy, or for one that leaves this architecture nothing to train.
         """
         check_policy(policy, self.architecture)
-        apply_policy(policy, self.backbone, self.view_time, lora_rank)
+        apply_policy(policy, self.backbone, self.view_time, lora or LoraShape())
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def forward(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> Tensor:

@@ -16,7 +16,7 @@ from torch import nn
 
 from fourreal.training.model.architectures import Architecture
 from fourreal.training.model.backbones.base import Backbone
-from fourreal.training.model.lora import add_lora
+from fourreal.training.model.lora import LoraShape, add_lora
 
 TrainPolicy = Literal["sync-only", "self-attention", "lora", "full"]
 
@@ -34,7 +34,7 @@ def check_policy(policy: str, architecture: str) -> None:
         )
 
 
-def apply_policy(policy: TrainPolicy, backbone: Backbone, added: nn.Module, rank: int) -> None:
+def apply_policy(policy: TrainPolicy, backbone: Backbone, added: nn.Module, lora: LoraShape) -> None:
     """Mark what trains (`requires_grad`); `added` is what the architecture adds. Changes the backbone for `lora`."""
     backbone.requires_grad_(policy == "full")
     added.requires_grad_(True)
@@ -44,5 +44,5 @@ def apply_policy(policy: TrainPolicy, backbone: Backbone, added: nn.Module, rank
         for attention in backbone.self_attentions():
             attention.requires_grad_(True)
     if policy == "lora":
-        for parameter in add_lora(backbone.self_attentions(), rank):
+        for parameter in add_lora(backbone.self_attentions(), lora):
             parameter.requires_grad_(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fourreal.platform.errors import UserError
 from fourreal.training.model import TrainPolicy, check_policy
 from fourreal.training.settings.config import Config
+from fourreal.training.settings.groups import OptimizerSettings
 
 
 def check(config: Config) -> None:
@@ -14,14 +15,8 @@ def check(config: Config) -> None:
         raise UserError(
             f"--guard.spike-factor is {config.guard.spike_factor}: give more than 1, 100 catches what runs away"
         )
-    if config.optimizer.lr <= 0:
-        raise UserError(
-            f"--optimizer.lr is {config.optimizer.lr}: give a positive learning rate, 2e-3 for small models"
-        )
-    if config.engine.kind == "torch" and config.workers != 1:
-        raise UserError(
-            f"--engine.kind torch runs on one worker, not on {config.workers}: add --workers 1, or use deepspeed"
-        )
+    _check_optimizer(config.optimizer)
+    _check_engine(config)
     _check_data(config)
     _check_stage(config)
 
@@ -41,6 +36,8 @@ def _check_counts(config: Config) -> None:
         "checkpoints.every": config.checkpoints.every,
         "checkpoints.keep": config.checkpoints.keep,
         "guard.max-skips": config.guard.max_skips,
+        "engine.micro-batches": config.engine.micro_batches,
+        "model.lora-rank": config.model.lora_rank,
     }
     for name, count in counts.items():
         if count < 1:
@@ -51,6 +48,52 @@ def _check_counts(config: Config) -> None:
         raise UserError(
             f"--checkpoints.keep-every {config.checkpoints.keep_every} is no multiple of --checkpoints.every "
             f"{config.checkpoints.every}: give one, or 0 to keep only the newest ones"
+        )
+
+
+def _check_optimizer(optimizer: OptimizerSettings) -> None:
+    if optimizer.lr <= 0:
+        raise UserError(f"--optimizer.lr is {optimizer.lr}: give a positive learning rate, 2e-3 for small models")
+    for name, decay in (
+        ("betas", max(optimizer.betas)),
+        ("betas", min(optimizer.betas)),
+        ("ema-decay", optimizer.ema_decay),
+    ):
+        if not 0 <= decay < 1:
+            raise UserError(f"--optimizer.{name} is {decay}: give a decay from 0 to below 1")
+    least = min(optimizer.warmup_steps or 0, optimizer.weight_decay, optimizer.clip_norm)
+    if least < 0 or optimizer.eps <= 0:
+        raise UserError("--optimizer.warmup-steps, weight-decay and clip-norm must be 0 or more, and eps above 0")
+
+
+def _check_engine(config: Config) -> None:
+    engine = config.engine
+    if engine.kind == "torch" and config.workers != 1:
+        raise UserError(
+            f"--engine.kind torch runs on one worker, not on {config.workers}: add --workers 1, or use deepspeed"
+        )
+    if config.batch_size % engine.micro_batches:
+        raise UserError(
+            f"--batch-size {config.batch_size} does not split into --engine.micro-batches {engine.micro_batches} "
+            f"equal parts: use a divisor"
+        )
+    offloaded = {"optimizer": engine.offload_optimizer, "weights": engine.offload_weights}
+    for name, place in offloaded.items():
+        if place == "none":
+            continue
+        needed = 3 if name == "weights" else 1
+        if engine.kind == "torch" or engine.zero_stage < needed:
+            raise UserError(
+                f"--engine.offload-{name} {place} needs --engine.kind deepspeed and --engine.zero-stage {needed}"
+                f"{'' if needed == 3 else ' or more'}"
+            )
+        if place == "nvme" and (engine.nvme_folder is None or engine.zero_stage != 3):
+            raise UserError(
+                f"--engine.offload-{name} nvme needs --engine.nvme-folder, on a fast local disk, and zero-stage 3"
+            )
+    if engine.offload_optimizer == "nvme" and config.optimizer.ema_decay:
+        raise UserError(
+            "--optimizer.ema-decay keeps a mean that --engine.offload-optimizer nvme cannot move: offload to cpu"
         )
 
 

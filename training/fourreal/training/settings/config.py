@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from fourreal.training.data import Stage
+from fourreal.training.model.flow import TimeSampling
 from fourreal.training.settings.groups import (
     CheckpointSettings,
     EngineSettings,
@@ -50,6 +51,7 @@ class Config:
 
     mixture: MixtureSettings = field(default_factory=MixtureSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
+    diffusion: TimeSampling = field(default_factory=TimeSampling)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)

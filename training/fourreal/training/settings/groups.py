@@ -8,6 +8,7 @@ from typing import Literal
 from fourreal.training.model import Architecture, TrainPolicy
 
 ZeroStage = Literal[0, 1, 2, 3]
+Offload = Literal["none", "cpu", "nvme"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ class ModelSettings:
     train: TrainPolicy | None = None
     """What the grid stage fits: sync-only, self-attention, lora or full; default: sync-only where the architecture
     has synchronization layers, else self-attention."""
+    lora_rank: int = 16
+    """Rank of the maps that lora trains."""
+    lora_alpha: float | None = None
+    """They are scaled by this over their rank; default: the rank, which is a scale of 1."""
+    prediction: Literal["clean", "velocity"] | None = None
+    """What a new model puts out; the loss is on velocity either way. Default: clean, which learns better where a patch
+    has more numbers than the model is wide."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,21 @@ class OptimizerSettings:
     """AdamW and its learning rate over time."""
 
     lr: float = 2e-3
-    """Highest learning rate; it warms up and then falls to nothing."""
+    """Highest learning rate."""
+    warmup_steps: int | None = None
+    """Steps in which the learning rate rises to it; default: 50, or a tenth of a run that is shorter than 500."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after that, to a hundredth; constant: not at all."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of the means of gradients and of their squares."""
+    eps: float = 1e-8
+    """Keeps the division by the second of them bounded."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm of a step; longer gradients are scaled down to it. 0 clips nothing."""
+    ema_decay: float = 0.0
+    """Decay of a running mean of the weights, 0.999 to 0.9999; the mean is what is exported. 0 keeps none."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,24 @@ class EngineSettings:
     """DeepSpeed, or plain torch for one worker."""
     zero_stage: ZeroStage = 2
     """What DeepSpeed splits among workers: 0 nothing, 1 optimizer, 2 also gradients, 3 also weights."""
+    micro_batches: int = 1
+    """Parts in which a batch is computed one after the other: less memory, the same step. Must divide --batch-size."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 computes in bfloat16 where that is safe; what trains stays fp32. auto: bf16 on a GPU, fp32 on a CPU."""
+    activation_checkpointing: bool = False
+    """Compute activations again for the gradient instead of keeping them: less memory, about a third more time."""
+    compile: Literal["none", "inductor", "aot_eager"] = "none"
+    """torch.compile with this backend; inductor needs a C++ compiler, aot_eager only traces."""
+    offload_optimizer: Offload = "none"
+    """Where DeepSpeed keeps optimizer state and fp32 weights instead of on the GPU, from ZeRO stage 1 on."""
+    offload_weights: Offload = "none"
+    """Where DeepSpeed keeps weights that no layer needs at the moment; ZeRO stage 3 only."""
+    nvme_folder: str | None = None
+    """Folder on a fast local disk for what is offloaded to nvme."""
+
+    def computes_in_bf16(self, device_type: str) -> bool:
+        """Whether the forward pass on such a device is in bfloat16."""
+        return self.precision == "bf16" or (self.precision == "auto" and device_type == "cuda")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 from fourreal.training.data import BatchShape, Stage, check_folder
 from fourreal.training.exports import model_folder, read_exported_description
-from fourreal.training.model import Architecture, PixelBackbone, PixelConfig, TrainPolicy
+from fourreal.training.model import Architecture, LoraShape, PixelBackbone, PixelConfig, TrainPolicy
+from fourreal.training.model.flow import TimeSampling
 from fourreal.training.settings.checks import train_policy
 from fourreal.training.settings.config import Config
 from fourreal.training.settings.groups import (
@@ -21,7 +22,7 @@ from fourreal.training.settings.groups import (
     RestartSettings,
 )
 
-_DEFAULT_MODEL: dict[str, Any] = {"size": "nano", "height": 32, "width": 48, "patch_size": 8}
+_DEFAULT_MODEL: dict[str, Any] = {"size": "nano", "height": 32, "width": 48, "patch_size": 8, "prediction": "clean"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class StageSettings:
     steps: int
     workers: int
     seed: int
+    lora: LoraShape
+    diffusion: TimeSampling
     optimizer: OptimizerSettings
     engine: EngineSettings
     checkpoints: CheckpointSettings
@@ -82,6 +85,8 @@ def stage_settings(config: Config) -> StageSettings:
         steps=config.steps,
         workers=config.workers,
         seed=config.seed,
+        lora=LoraShape(config.model.lora_rank, config.model.lora_alpha),
+        diffusion=config.diffusion,
         optimizer=config.optimizer,
         engine=config.engine,
         checkpoints=config.checkpoints,

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from fourreal.training.model.backbones.base import Tokens, run_step
 from fourreal.training.model.grid import GridInput
-
-Tokens = TypeVar("Tokens", Tensor, tuple[Tensor, Tensor])
 
 
 class ViewTime(nn.Module, ABC):
@@ -29,7 +25,4 @@ class ViewTime(nn.Module, ABC):
 
     def step(self, layer: Callable[..., Tokens], index: int, *tokens: Tensor) -> Tokens:
         """One layer, `layer(index, *tokens)`."""
-        if self.checkpointing and torch.is_grad_enabled():
-            again: Tokens = checkpoint(layer, index, *tokens, use_reentrant=False)
-            return again
-        return layer(index, *tokens)
+        return run_step(layer, index, *tokens, checkpointing=self.checkpointing)

@@ -14,12 +14,14 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+Tokens = TypeVar("Tokens", Tensor, tuple[Tensor, Tensor])
 Prediction = Literal["clean", "velocity"]
 
 FIXED_VIEW = 0
@@ -109,6 +111,14 @@ def align(model: nn.Module) -> None:
         parameter.data = parameter.data.clone()
 
 
+def run_step(layer: Callable[..., Tokens], index: int, *tokens: Tensor, checkpointing: bool) -> Tokens:
+    """`layer(index, *tokens)`, its activations computed again for the gradient instead of kept if `checkpointing`."""
+    if checkpointing and torch.is_grad_enabled():
+        again: Tokens = checkpoint(layer, index, *tokens, use_reentrant=False)
+        return again
+    return layer(index, *tokens)
+
+
 class Backbone(nn.Module, ABC):
     """A video diffusion transformer over one sequence of frames, whose layers a grid model runs along either axis.
 
@@ -123,6 +133,7 @@ class Backbone(nn.Module, ABC):
     depth: int
     channels: int
     context_embedding: nn.Embedding
+    checkpointing: bool = False
 
     @classmethod
     @abstractmethod
@@ -167,6 +178,10 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def self_attentions(self) -> list[nn.Module]:
         """The self-attention of each layer: a module that holds its projections as `nn.Linear`."""
+
+    def set_checkpointing(self, on: bool) -> None:
+        """Keep the activations between the layers only, and compute those inside again for the gradient."""
+        self.checkpointing = on
 
     def check(self, frames: Tensor) -> tuple[int, int]:
         """Patches (h, w) of frames [..., C, H, W]. ValueError, naming both sides, when they do not fit."""
@@ -221,8 +236,12 @@ class Backbone(nn.Module, ABC):
         condition = self.condition(time, given, self.context_embedding(context))
         sequences = Sequences(condition, self.rotary(positions, patch_grid), self.embed_text(text), patch_grid)
         tokens = self.embed(noisy, given)
+
+        def layer(index: int, tokens: Tensor) -> Tensor:
+            return self.run_layer(index, tokens, sequences)
+
         for index in range(self.depth):
-            tokens = self.run_layer(index, tokens, sequences)
+            tokens = run_step(layer, index, tokens, checkpointing=self.checkpointing)
         return self.head(tokens, sequences)
 
 

@@ -1,5 +1,6 @@
 """Sampling: solvers as pure functions, schedules, guidance, and grids made with them."""
 
+from fourreal.training.model.flow import shift_time
 from fourreal.training.model.sampling.grids import (
     SAMPLERS,
     SamplerName,
@@ -9,7 +10,7 @@ from fourreal.training.model.sampling.grids import (
     sample_grids,
 )
 from fourreal.training.model.sampling.guidance import NO_GUIDANCE, Guidance, grid_velocity, sequence_velocity
-from fourreal.training.model.sampling.schedule import seeded_noise, shift_time, time_schedule
+from fourreal.training.model.sampling.schedule import seeded_noise, time_schedule
 from fourreal.training.model.sampling.solvers import Sampler, Velocity, sample_euler, sample_heun
 from fourreal.training.model.sampling.unipc import sample_unipc
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fourreal.training.model.flow import shift_time
+
 
 def time_schedule(steps: int, shift: float = 1.0) -> list[float]:
     """Diffusion times, steps + 1 of them, from 1 (noise) down to 0 (data): even ones, shifted.
@@ -20,11 +22,6 @@ def time_schedule(steps: int, shift: float = 1.0) -> list[float]:
     if not 0 < shift < float("inf"):
         raise ValueError(f"a time shift of {shift} is no positive number; 1 leaves the times even, 3 is Wan's")
     return [shift_time(1 - step / steps, shift) for step in range(steps + 1)]
-
-
-def shift_time(time: float, shift: float) -> float:
-    """k s / (1 + (k - 1) s)."""
-    return shift * time / (1 + (shift - 1) * time)
 
 
 def seeded_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:

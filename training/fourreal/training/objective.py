@@ -1,0 +1,88 @@
+"""What a step minimises: the velocity loss of a batch, whole or computed in parts.
+
+All that is random about it is drawn at once, for the whole batch and on the CPU: so neither the number of parts nor
+the device changes what is learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fourreal.training.data import Batch
+from fourreal.training.engine import Engine
+from fourreal.training.model import BackboneConfig
+from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, velocity_error
+
+Forward = Callable[..., Tensor]
+Drawn = dict[str, Tensor]
+"""A batch and its noise by name. Every tensor has the samples first; "given" [B, F] is always there, and "time" [B]."""
+
+
+class Objective(Protocol):
+    """A loss in two halves: one draws, the other computes and may be called with some of the samples only."""
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Drawn:
+        """A batch with its diffusion times and noise; `generator` is one of the CPU."""
+
+    def error(self, forward: Forward, drawn: Drawn) -> Tensor:
+        """The squared error of each frame, [B, F], 0 where frames are given."""
+
+
+class FlowObjective:
+    """Velocity loss of sequences (base stage) or grids (grid stage)."""
+
+    def __init__(self, config: BackboneConfig, sampling: TimeSampling) -> None:
+        self.config, self.sampling = config, sampling
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Drawn:
+        """See `Objective`."""
+        drawn = {"clean": batch.frames, "given": batch.given}
+        drawn["time"] = sample_times(len(batch.frames), generator, self.sampling)
+        drawn["noise"] = torch.randn(batch.frames.shape, generator=generator)
+        return drawn if batch.context is None else {**drawn, "context": batch.context}
+
+    def error(self, forward: Forward, drawn: Drawn) -> Tensor:
+        """See `Objective`."""
+        clean, noise, time, given = (drawn[name] for name in ("clean", "noise", "time", "given"))
+        context = [drawn["context"]] if "context" in drawn else []
+        prediction = forward(add_noise(clean, noise, time, given), time, given, *context)
+        return velocity_error(prediction, clean, noise, time, given, config=self.config)
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """A batch's loss on one worker, and what it is made of."""
+
+    mean: float
+    times: tuple[float, ...]
+    """The diffusion time of each sample."""
+    losses: tuple[float, ...]
+    """The loss of each sample."""
+
+
+def accumulate(
+    engine: Engine, objective: Objective, batch: Batch, generator: torch.Generator, parts: int, device: torch.device
+) -> BatchLoss:
+    """Forward and backward of a batch, in `parts` of equal size one after the other; the gradients add up."""
+    drawn = objective.draw(batch, generator)
+    unknown = (~drawn["given"]).flatten(1).sum(dim=1)
+    losses: list[Tensor] = []
+    for part in _split(drawn, parts):
+        error = objective.error(engine.forward, {name: tensor.to(device) for name, tensor in part.items()})
+        engine.backward(error.sum() / unknown.sum().to(device))
+        losses.append(error.detach().flatten(1).sum(dim=1))
+    # The one place of a step that waits for the device.
+    sums = torch.cat(losses).double().cpu()
+    means = sums / unknown.clamp_min(1)
+    return BatchLoss(float(sums.sum() / unknown.sum()), tuple(drawn["time"].tolist()), tuple(means.tolist()))
+
+
+def _split(drawn: Drawn, parts: int) -> Iterator[Drawn]:
+    size = len(drawn["given"]) // parts
+    for part in range(parts):
+        yield {name: tensor[part * size : (part + 1) * size] for name, tensor in drawn.items()}
