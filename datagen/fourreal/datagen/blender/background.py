@@ -81,7 +81,7 @@ class Outline:
 
 def outline_of(pixels: RenderedPixels, scene: Scene) -> Outline:
     """Find it in a render of the scene."""
-    colours, directions, sides = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros(0, np.int64)]
+    edges, directions, sides = [np.zeros((0, 4), np.float32)], [np.zeros((0, 3))], [np.zeros(0, np.int64)]
     coverage = pixels.colour[..., 3] if pixels.coverage is None else pixels.coverage
     corner = [part.start + 0.5 for part in reversed(pixels.window)]
     for v, camera in enumerate(scene.cameras):
@@ -91,13 +91,14 @@ def outline_of(pixels: RenderedPixels, scene: Scene) -> Outline:
             seen = (alpha > 0.9).astype(np.uint8)
             y, x = np.nonzero((seen > 0) & (cv2.erode(seen, np.ones((3, 3), np.uint8)) == 0))
             if len(y):
-                edge = frame[y, x].astype(np.float32)
-                colours.append(linear_to_srgb(edge[:, :3] / np.maximum(edge[:, 3:], 1e-6)).astype(np.float64))
+                edges.append(frame[y, x].astype(np.float32))
                 places.append(np.stack([x, y], axis=-1) + corner)
                 turn = np.arctan2(y - y.mean(), x - x.mean()) / (0.5 * np.pi)
                 sides.append(4 * v + np.rint(turn).astype(np.int64) % 4)
         directions.append(_directions(camera, np.concatenate(places)))
-    return Outline(np.concatenate(colours), np.concatenate(directions), np.concatenate(sides))
+    edge = np.concatenate(edges)
+    colours = linear_to_srgb(edge[:, :3] / np.maximum(edge[:, 3:], 1e-6)).astype(np.float64)
+    return Outline(colours, np.concatenate(directions), np.concatenate(sides))
 
 
 def contrast(background: Background, outline: Outline) -> float:

@@ -32,7 +32,8 @@ def normalisation_of(measurement: Measurement) -> Placement:
     hull = measurement.hull.reshape(-1, 3)
     centre = 0.5 * (hull.min(axis=0) + hull.max(axis=0))
     for step in range(_BALL_STEPS):
-        farthest = hull[np.argmax(np.square(hull - centre).sum(axis=1))]
+        apart = hull - centre
+        farthest = hull[np.argmax(np.einsum("nd,nd->n", apart, apart))]
         centre = centre + (farthest - centre) / (step + 2.0)
     scale = 1.0 / np.linalg.norm(hull - centre, axis=1).max()
     return Placement((float(centre[0]), float(centre[1]), float(centre[2])), float(scale))

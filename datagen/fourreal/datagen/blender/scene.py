@@ -6,6 +6,7 @@ OpenCV cameras, world-to-camera, metres, radians, pixel centres at +0.5; z is up
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -184,6 +185,23 @@ class Measurement:
     hull: npt.NDArray[np.float64]
     points: npt.NDArray[np.float64]
     lowest: npt.NDArray[np.float64]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data: each array as its shape and its bytes, because thousands of numbers as text take longer."""
+        return {name: _packed(getattr(self, name)) for name in ("hull", "points", "lowest")}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Measurement:
+        """The inverse of `to_json`. Raises ValueError or KeyError for anything else."""
+        return cls(**{name: _unpacked(value[name]) for name in ("hull", "points", "lowest")})
+
+
+def _packed(array: npt.NDArray[np.float64]) -> dict[str, Any]:
+    return {"shape": array.shape, "float64": base64.b64encode(array.astype("<f8").tobytes()).decode()}
+
+
+def _unpacked(value: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    return np.frombuffer(base64.b64decode(value["float64"]), "<f8").reshape(value["shape"])
 
 
 def _actor(value: Mapping[str, Any]) -> Actor:

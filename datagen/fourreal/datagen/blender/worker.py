@@ -88,7 +88,7 @@ class BlenderWorker:
         Raises WorkerFailure: nan_geometry, and all that `load` raises.
         """
         answer = self._ask({"kind": "measure", "asset": asset, "clip": clip, "times_s": list(times_s)})
-        return Measurement(np.array(answer["hull"]), np.array(answer["points"]), np.array(answer["lowest"]))
+        return Measurement.from_json(answer)
 
     def render(
         self, scene: Scene, pixel_path: PixelPath = "memory", outputs: Collection[Output] = ()

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import bpy
 import numpy as np
 import numpy.typing as npt
 
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.inside.gltf import FPS
+from fourreal.datagen.blender.scene import Measurement
 
 HULL_DIRECTIONS = 128
 """With as many even directions, no vertex lies further outside the hull than about 2 % of its radius."""
 TRACKED_POINTS = 256
 
 
-def measure(times_s: list[float]) -> dict[str, Any]:
-    """Return `hull`, `points` and `lowest` (see scene.Measurement) of the open asset as lists.
+def measure(times_s: list[float]) -> Measurement:
+    """Measure the open asset at these times.
 
     Raises WorkerFailure: nan_geometry for positions that are no numbers or an asset without any extent.
     """
@@ -28,13 +27,13 @@ def measure(times_s: list[float]) -> dict[str, Any]:
         vertices = vertices_now()
         if not np.isfinite(vertices).all():
             raise WorkerFailure("measure", "nan_geometry", f"vertices are not finite at {time_s:.3f} s")
-        hull.append(vertices[np.argmax(vertices @ directions.T, axis=0)])
+        hull.append(vertices[np.argmax(directions @ vertices.T, axis=1)])
         points.append(vertices[np.linspace(0, len(vertices) - 1, TRACKED_POINTS).astype(np.int64)])
         lowest.append(float(vertices[:, 2].min()))
     extent = np.ptp(np.concatenate(hull), axis=0).max()
     if not extent > 0.0:
         raise WorkerFailure("measure", "nan_geometry", "all vertices lie on one point")
-    return {"hull": np.stack(hull).tolist(), "points": np.stack(points).tolist(), "lowest": lowest}
+    return Measurement(np.stack(hull), np.stack(points), np.array(lowest))
 
 
 def go_to(time_s: float) -> None:

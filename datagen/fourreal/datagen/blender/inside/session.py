@@ -39,7 +39,7 @@ class Session:
             case {"kind": "measure", "asset": path, "clip": clip, "times_s": times_s}:
                 if not self._is_at_hand(path, clip):
                     (self._imported,) = import_assets([(path, clip)])
-                return measure(times_s)
+                return measure(times_s).to_json()
             case {"kind": "render", "scene": value, "pixel_path": pixel_path, "outputs": outputs} if block is not None:
                 scene = Scene.from_json(value)
                 self._open(scene.actors)
