@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	infra/demo.sh $(OUT)
 
 test: $(INSTALLED)
-	python -m pytest
+	python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(INSTALLED)
 	ruff check .
