@@ -27,9 +27,9 @@ from reporting import Benchmark
 from torch import Tensor
 
 from fourreal.evaluation.reconstruction import Camera, FitSettings, Gaussians, Observations, fit, rasterize, time_of
+from fourreal.evaluation.reconstruction.held_out import held_out
 from fourreal.evaluation.reconstruction.projection import LEAST_ALPHA, project
 from fourreal.evaluation.reconstruction.rasterizer import LEAST_TRANSMITTANCE, MOST_ALPHA
-from fourreal.evaluation.reconstruction.reconstructor import held_out
 from fourreal.platform.grid import Grid
 from fourreal.platform.shards import read_grids
 from fourreal.platform.storage import Storage

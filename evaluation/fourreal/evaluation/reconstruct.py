@@ -10,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from fourreal.evaluation.networks import Device
 from fourreal.evaluation.reconstruction import FitSettings
-from fourreal.evaluation.reconstruction.reconstructor import SCENES, make_reconstructor
+from fourreal.evaluation.reconstruction.reconstructor import ReconstructionSettings, make_reconstructor
+from fourreal.evaluation.reconstruction.structure_from_motion import CameraSource
+from fourreal.evaluation.scenes import SCENES
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.config import as_yaml, command
 from fourreal.platform.datajob import DataJob, Item, JobSummary, run_data_job
@@ -33,11 +36,18 @@ class Config:
     """Folder for shards and scenes, local or s3://."""
     held_out_views: int = 2
     """Views that the fit does not see, spread over the inner ones; with 0 all are fitted and all rendered."""
+    cameras: CameraSource = "grid"
+    """Where cameras come from: the grid itself, or its freeze-time video of the first time, by COLMAP (pip install
+    'fourreal[cameras]') or VGGT; estimated ones have a world and a scale of their own."""
     fit: FitSettings = field(default_factory=FitSettings)
+    device: Device = "cpu"
+    """Where the fit runs; on cuda gsplat draws the splats."""
+    weights: str | None = None
+    """Folder or s3:// address of published weights, for LPIPS in the scores (default: as in `fourreal evaluate`)."""
     limit: int | None = None
     """Reconstruct the first so many grids alone."""
     workers: int | None = None
-    """Worker processes, one core each (default: all cores)."""
+    """Worker processes, one core each (default: all cores; one on cuda)."""
     retry_quarantined: bool = False
     """Try the grids in quarantine again."""
 
@@ -60,16 +70,17 @@ def run(config: Config) -> int:
 
 def reconstruct(config: Config) -> JobSummary:
     """Like `run`, with the summary. Raises UserError before any work for input that cannot be used."""
-    fit = dataclasses.asdict(config.fit)
+    settings = ReconstructionSettings(config.held_out_views, config.fit, config.cameras, config.device, config.weights)
+    plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "fit"}
     summary = run_data_job(
         DataJob(
             name="reconstruct",
             out=config.out,
-            settings={"held_out_views": config.held_out_views, "fit": fit},
+            settings=settings.record(),
             list_items=partial(_items, config),
-            make_processor=partial(make_reconstructor, config.grids, config.out, config.held_out_views, fit),
+            make_processor=partial(make_reconstructor, config.grids, config.out, dataclasses.asdict(config.fit), plain),
             items_per_shard=1,  # a fit takes minutes: nothing that is done waits for its neighbour
-            workers=config.workers,
+            workers=config.workers or (1 if config.device == "cuda" else None),
             lossless=True,
             retry_quarantined=config.retry_quarantined,
             config_yaml=as_yaml(config),

@@ -2,6 +2,9 @@
 
 fourreal view shards/ --out page.html
 fourreal view reference/ generated/ --baselines average --out page.html
+fourreal view reference/ reconstructed/ --out page.html
+
+A folder of `fourreal reconstruct` brings its scenes along: the page then has a tab of splats.
 """
 
 from __future__ import annotations
@@ -15,8 +18,16 @@ import tyro
 
 from fourreal.evaluation.baselines import BASELINES
 from fourreal.evaluation.given import given_pairs
+from fourreal.evaluation.scenes import sequence_of
 from fourreal.evaluation.shelf import Shelf
-from fourreal.evaluation.view_page import Entry, Panel, build_page, panel_of_encoded, panel_of_frames
+from fourreal.evaluation.view_page import (
+    Entry,
+    Panel,
+    build_page,
+    cameras_of_encoded,
+    panel_of_encoded,
+    panel_of_frames,
+)
 from fourreal.platform.codec import EncodedGrid
 from fourreal.platform.config import command
 from fourreal.platform.errors import UserError
@@ -66,7 +77,9 @@ def _entries(
         grids = [(label, shelf.grid(key)) for label, shelf in zip(labels, shelves, strict=True)]
         found = [(label, grid) for label, grid in grids if grid is not None]
         panels = [panel_of_encoded(label, grid) for label, grid in found]
-        yield Entry(found[0][1].meta, panels + baseline_panels(found[-1][1], baselines))
+        scenes = (sequence_of(shelf.storage, key) for shelf in shelves)
+        splats = next((scene for scene in scenes if scene is not None), None)
+        yield Entry(found[0][1].meta, panels + baseline_panels(found[-1][1], baselines), splats)
 
 
 def baseline_panels(grid: EncodedGrid, names: Sequence[str]) -> list[Panel]:
@@ -78,7 +91,12 @@ def baseline_panels(grid: EncodedGrid, names: Sequence[str]) -> list[Panel]:
         return []
     freeze_time = grid.frames_at((v, 0) for v in range(V))
     fixed_view = grid.frames_at((0, t) for t in range(T))
-    return [panel_of_frames(f"{name} (baseline)", BASELINES[name](freeze_time, fixed_view), border) for name in names]
+    return [
+        panel_of_frames(
+            f"{name} (baseline)", BASELINES[name](freeze_time, fixed_view), border, cameras=cameras_of_encoded(grid)
+        )
+        for name in names
+    ]
 
 
 def _check(config: Config) -> None:

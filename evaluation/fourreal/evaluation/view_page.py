@@ -28,6 +28,14 @@ from fourreal.platform.tracking import flatten
 
 _QUALITY = 92
 """Of frames that are not stored as JPEG."""
+_SCRIPTS = (
+    *("state", "frames", "stage", "maps", "playing", "plane", "epipolar"),
+    *("splat_data", "splat_renderer", "splats", "library", "main"),
+)
+"""Files of `page/`, joined in this order in one function."""
+
+Cameras = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+"""Intrinsics `[V, 3, 3]` and world-to-camera `[V, 4, 4]`."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +53,31 @@ class Panel:
     width: int
     given: Sequence[tuple[int, int]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    cameras: Cameras | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is shown side by side under one key; `meta` tells of it in the list."""
+    """What is shown side by side under one key; `meta` tells of it in the list. `splats`: a reconstruction's sequence
+    (`reconstruction/sequence_file.py`), for the tab of splats."""
 
     meta: GridMeta
     panels: Sequence[Panel]
+    splats: bytes | None = None
 
 
 def panel_of_encoded(label: str, grid: EncodedGrid) -> Panel:
     """A stored grid; JPEG bytes are taken as they are stored. Raises UserError when it is damaged."""
     V, T, H, W = grid.shape
-    return Panel(label, grid.jpegs(), V, T, H, W, given_pairs(grid.meta, V, T), facts(grid.meta))
+    given, cameras = given_pairs(grid.meta, V, T), cameras_of_encoded(grid)
+    return Panel(label, grid.jpegs(), V, T, H, W, given, facts(grid.meta), cameras)
+
+
+def cameras_of_encoded(grid: EncodedGrid) -> Cameras | None:
+    """The cameras of a stored grid; None where it has none."""
+    if not (grid.has("intrinsics") and grid.has("world_to_camera")):
+        return None
+    return grid.array("intrinsics"), grid.array("world_to_camera")
 
 
 def panel_of_frames(
@@ -66,10 +85,12 @@ def panel_of_frames(
     frames: npt.NDArray[np.uint8],
     given: Sequence[tuple[int, int]] | None = None,
     facts: Mapping[str, Any] | None = None,
+    cameras: Cameras | None = None,
 ) -> Panel:
     """Frames uint8 `[V, T, H, W, 3]` that are in no shard, such as a baseline's."""
     V, T, H, W, C = frames.shape
-    return Panel(label, [_encode(frame) for frame in frames.reshape(-1, H, W, C)], V, T, H, W, given, facts or {})
+    jpegs = [_encode(frame) for frame in frames.reshape(-1, H, W, C)]
+    return Panel(label, jpegs, V, T, H, W, given, facts or {}, cameras)
 
 
 def facts(meta: GridMeta) -> dict[str, Any]:
@@ -86,11 +107,14 @@ def build_page(entries: Iterable[Entry], title: str = "View-time grids") -> str:
     for entry in entries:
         for p, panel in enumerate(entry.panels):
             lines = "\n".join(base64.b64encode(jpeg).decode() for jpeg in panel.jpegs)
-            blocks.append(f'<script type="text/plain" id="frames-{len(index)}-{p}">\n{lines}\n</script>\n')
+            blocks.append(_inert_text(f"frames-{len(index)}-{p}", lines))
+        if entry.splats is not None:
+            blocks.append(_inert_text(f"splats-{len(index)}", base64.b64encode(entry.splats).decode()))
         index.append(_index_entry(entry))
     if not index:
         raise UserError("there is no grid to show: name a folder that holds shards with grids")
-    style, script = _part("page.css"), _part("page.js")
+    style = _part("page.css")
+    script = "\n".join(["(() => {", '"use strict";', *(_part(f"{name}.js") for name in _SCRIPTS), "})();"])
     assert "</script" not in script
     assert "</style" not in style
     blocks.append(f'<script type="application/json" id="index">{_inert_json({"grids": index})}</script>')
@@ -128,10 +152,23 @@ def _index_entry(entry: Entry) -> dict[str, Any]:
                 "width": panel.width,
                 "given": panel.given,
                 "facts": panel.facts,
+                "cameras": _cameras(panel.cameras),
             }
             for panel in entry.panels
         ],
     }
+
+
+def _cameras(cameras: Cameras | None) -> dict[str, Any] | None:
+    """For the page, where they are usable at all: epipolar lines of cameras that are not finite are none."""
+    if cameras is None or not all(np.isfinite(array).all() for array in cameras):
+        return None
+    return {"intrinsics": cameras[0].tolist(), "poses": cameras[1].tolist()}
+
+
+def _inert_text(name: str, text: str) -> str:
+    """A script block that no browser runs; base64 alone goes in."""
+    return f'<script type="text/plain" id="{name}">\n{text}\n</script>\n'
 
 
 def _inert_json(document: Any) -> str:

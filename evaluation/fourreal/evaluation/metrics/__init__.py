@@ -20,6 +20,7 @@ from fourreal.evaluation.metrics.fvd import FVD, WAYS
 from fourreal.evaluation.metrics.lpips import LPIPS
 from fourreal.evaluation.metrics.motion import DynamicDegree, Flicker, WarpingError
 from fourreal.evaluation.metrics.psnr import PSNR
+from fourreal.evaluation.metrics.reconstruction import Reconstruction
 from fourreal.evaluation.metrics.sharpness import Sharpness
 from fourreal.evaluation.metrics.ssim import SSIM
 from fourreal.evaluation.networks import Networks
@@ -51,6 +52,7 @@ def all_metrics(networks: Networks | None = None, *, allow_few: bool = False) ->
         DynamicDegree(),
         TSED(),
         EpipolarInliers(),
+        Reconstruction(),
         LPIPS(networks),
         CLIPScore(networks),
         CLIPConsistency(networks, "time"),
@@ -94,6 +96,7 @@ __all__ = [
     "Flicker",
     "Metric",
     "Need",
+    "Reconstruction",
     "SampleMetric",
     "SampleScore",
     "Score",

@@ -35,6 +35,6 @@ def _centre(camera: Camera) -> Tensor:
 
 def _turn_between(start: Tensor, end: Tensor, share: float) -> Tensor:
     """The rotation that lies `share` of the way along the shortest turn."""
-    step, _ = cv2.Rodrigues((end @ start.T).double().numpy())
+    step, _ = cv2.Rodrigues((end @ start.T).double().cpu().numpy())
     partial, _ = cv2.Rodrigues(step * share)
     return torch.from_numpy(partial).to(start) @ start

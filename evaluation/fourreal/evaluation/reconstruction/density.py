@@ -36,11 +36,11 @@ class Density:
 
     def watch(self, rendering: Rendering) -> None:
         """Take note of how hard each mean was pulled in a rendering after its backward pass."""
-        gradient = rendering.projected.means.grad
+        gradient = rendering.means.grad
         if gradient is not None:
-            drawn = rendering.projected.extents[:, 0] > 0
-            self._pull += gradient.norm(dim=1) * rendering.alpha.shape[1] / 2 * drawn
-            self._seen += drawn
+            pull = gradient.reshape(-1, 2).norm(dim=1) * rendering.alpha.shape[1] / 2
+            self._pull += pull * rendering.drawn
+            self._seen += rendering.drawn
 
     def after_step(self, step: int, steps: int) -> None:
         """Add and drop where it is time to."""
@@ -63,7 +63,7 @@ class Density:
         """Two smaller Gaussians, placed at random within each parent."""
         pairs = concatenate(parents, parents)
         scales = pairs.log_scales.exp()
-        local = scales * torch.randn(scales.shape, generator=self.generator)
+        local = scales * torch.randn(scales.shape, generator=self.generator).to(scales)
         moved = (rotation_matrices(pairs.quaternions) @ local[..., None])[..., 0]
         return replace(pairs, means=pairs.means + moved, log_scales=pairs.log_scales - math.log(_SPLIT))
 
@@ -85,5 +85,5 @@ class Density:
         self._forget()
 
     def _forget(self) -> None:
-        self._pull = torch.zeros(len(self.gaussians))
-        self._seen = torch.zeros(len(self.gaussians))
+        self._pull = torch.zeros_like(self.gaussians.opacity_logits, requires_grad=False)
+        self._seen = torch.zeros_like(self._pull)

@@ -1,6 +1,6 @@
 """Fits deformable Gaussians to the frames of a grid.
 
-    scene = fit(observations, train, FitSettings(steps=1500))
+    scene = fit(observations, train, FitSettings(steps=1000))
     rendering = scene.render(camera, time)
 
 Source: 3D Gaussian splatting (Kerbl et al. 2023) for the canonical Gaussians and their densification, 4D-GS (Wu et
@@ -10,7 +10,7 @@ al. 2024) for the deformation; rigidity as in Dynamic 3D Gaussians (Luiten et al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,10 @@ _LAST_RATE = 0.05
 """All rates fall exponentially to this share of themselves."""
 _STILL_SHARE = 0.1
 """Share of the steps in which the canonical Gaussians are fitted to the first time alone."""
+_COARSE_SHARE = 0.5
+"""Share of the steps that look at frames of half the size: a quarter of the pixels, and detail comes last anyway."""
+_LEAST_COARSE_PX = 32
+"""Frames are not halved to less than this."""
 _NEIGHBOURS = 8
 _RIGID_POINTS = 256
 
@@ -40,7 +44,7 @@ _RIGID_POINTS = 256
 class FitSettings:
     """How a scene is fitted."""
 
-    steps: int = 1500
+    steps: int = 1000
     """Optimisation steps, one frame each."""
     initial_points: int = 4000
     """Gaussians to start from."""
@@ -49,7 +53,7 @@ class FitSettings:
     rigidity: float = 0.05
     """Weight of keeping distances between neighbours over time."""
     smoothness: float = 0.01
-    """Weight of keeping the deformation smooth over time."""
+    """Weight of keeping the deformation smooth over time, and what lies behind over directions."""
     seed: int = 0
     """Of the first points and the order of the frames."""
 
@@ -91,16 +95,20 @@ def fit(
 
 class _Fit:
     def __init__(self, observations: Observations, train: Tensor, settings: FitSettings) -> None:
-        self.observations, self.settings = observations, settings
+        self.settings = settings
+        self.fine = observations
+        small = min(observations.frames.shape[2:4]) < 2 * _LEAST_COARSE_PX
+        self.coarse = observations if small else observations.halved()
         self.frames = [(int(v), int(t)) for v, t in train.nonzero()]
         self.times = train.shape[1]
         self.generator = torch.Generator().manual_seed(settings.seed)
         room = observations.room()
         views = sorted({v for v, _ in self.frames})
+        device = observations.frames.device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.deformation = Deformation(room.centre, room.extent, self.times)
-        self.environment = Environment()
+            self.deformation = Deformation(room.centre.cpu(), room.extent, self.times).to(device)
+        self.environment = Environment().to(device)
         start = initial_gaussians(observations, views, settings.initial_points, self.generator)
         rates = {**_RATES, "means": _RATES["means"] * room.extent}
         self.density = Density(start, rates, room.extent, settings.most_points, self.generator)
@@ -114,28 +122,38 @@ class _Fit:
 
     def run(self, progress: Callable[[int, float], None]) -> FittedScene:
         steps = self.settings.steps
-        still = [frame for frame in self.frames if frame[1] == min(t for _, t in self.frames)]
-        for step in range(steps):
-            choices = still if step < _STILL_SHARE * steps else self.frames
-            v, t = choices[int(torch.randint(len(choices), (), generator=self.generator))]
-            loss = self._step(v, t)
+        for step, (v, t) in zip(range(steps), self._order(steps), strict=False):
+            loss = self._step(self.coarse if step < _COARSE_SHARE * steps else self.fine, v, t)
             self._decay(step / steps)
             self.density.after_step(step, steps)
             progress(step, loss)
         gaussians = Gaussians(**{name: tensor.detach() for name, tensor in self.density.gaussians.tensors().items()})
         return FittedScene(gaussians, self.deformation.eval(), self.environment.eval())
 
-    def _step(self, v: int, t: int) -> float:
+    def _order(self, steps: int) -> Iterator[tuple[int, int]]:
+        """Frames without end: those of the first time, then all, each time round in a new order."""
+        still = [frame for frame in self.frames if frame[1] == min(t for _, t in self.frames)]
+        first = round(_STILL_SHARE * steps)
+        drawn = 0
+        while True:
+            choices = still if drawn < first else self.frames
+            for i in torch.randperm(len(choices), generator=self.generator).tolist():
+                yield choices[i]
+                drawn += 1
+                if drawn == first:
+                    break
+
+    def _step(self, observations: Observations, v: int, t: int) -> float:
         canonical = self.density.gaussians
         moved = self.deformation(canonical, time_of(t, self.times))
-        camera = self.observations.cameras[v]
+        camera = observations.cameras[v]
         rendering = rasterize(moved, camera, self.environment(camera))
-        rendering.projected.means.retain_grad()
-        loss = image_loss(rendering.colour, self.observations.frames[v, t])
-        if self.observations.mask is not None:
-            loss = loss + 0.1 * (rendering.alpha - self.observations.mask[v, t]).abs().mean()
+        rendering.means.retain_grad()
+        loss = image_loss(rendering.colour, observations.frames[v, t])
+        if observations.mask is not None:
+            loss = loss + 0.1 * (rendering.alpha - observations.mask[v, t]).abs().mean()
         loss = loss + self.settings.rigidity * self._stretching(canonical, moved)
-        loss = loss + self.settings.smoothness * self.deformation.roughness()
+        loss = loss + self.settings.smoothness * (self.deformation.roughness() + self.environment.roughness())
         for optimizer in (self.optimizer, self.density.optimizer):
             optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -146,7 +164,7 @@ class _Fit:
 
     def _stretching(self, canonical: Gaussians, moved: Gaussians) -> Tensor:
         """Mean change of the distances between neighbours, as a share of the room; over a few random Gaussians."""
-        some = torch.randint(len(canonical), (_RIGID_POINTS,), generator=self.generator)
+        some = torch.randint(len(canonical), (_RIGID_POINTS,), generator=self.generator).to(canonical.means.device)
         at_rest = canonical.means.detach()
         near = (
             torch.cdist(at_rest[some], at_rest).topk(min(_NEIGHBOURS + 1, len(at_rest)), largest=False).indices[:, 1:]

@@ -22,9 +22,13 @@ def initial_gaussians(
     Where a mask is known, points outside of it in any view are dropped (the visual hull, Laurentini 1994).
     """
     room = observations.room()
+
+    def draw() -> Tensor:
+        return (2 * torch.rand(count, 3, generator=generator) - 1).to(room.centre)
+
     kept, colours = [], []
     for _ in range(_TRIES):
-        points = room.centre + 1.2 * room.extent * (2 * torch.rand(count, 3, generator=generator) - 1)
+        points = room.centre + 1.2 * room.extent * draw()
         colour, inside = _look_up(observations, views, points)
         kept.append(points[inside])
         colours.append(colour[inside])
@@ -32,25 +36,25 @@ def initial_gaussians(
             break
     means, colour = torch.cat(kept)[:count], torch.cat(colours)[:count]
     if len(means) < count // 50:  # nothing is inside all masks: they may be wrong, the frames still count
-        means = room.centre + room.extent * (2 * torch.rand(count, 3, generator=generator) - 1)
-        colour = torch.full((count, 3), 0.5)
+        means = room.centre + room.extent * draw()
+        colour = torch.full_like(means, 0.5)
     # As wide as the mean distance to a neighbour in the volume that they fill.
     spread = (means.amax(0) - means.amin(0)).clamp_min(1e-6)
     size = 0.5 * float((spread.prod() / len(means)) ** (1 / 3))
     return Gaussians(
         means=means,
-        log_scales=torch.full((len(means), 3), math.log(size)),
-        quaternions=torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(len(means), 1),
-        opacity_logits=torch.full((len(means),), math.log(0.1 / 0.9)),
+        log_scales=torch.full_like(means, math.log(size)),
+        quaternions=means.new_tensor([1.0, 0.0, 0.0, 0.0]).repeat(len(means), 1),
+        opacity_logits=means.new_full((len(means),), math.log(0.1 / 0.9)),
         colours=colour,
     )
 
 
 def _look_up(observations: Observations, views: list[int], points: Tensor) -> tuple[Tensor, Tensor]:
     """Mean colour [N, 3] over the views at time 0, and whether a point [N, 3] lies in every view's mask [N]."""
-    total = torch.zeros(len(points), 3)
-    seen = torch.zeros(len(points))
-    inside = torch.ones(len(points), dtype=torch.bool)
+    total = torch.zeros_like(points)
+    seen = torch.zeros_like(points[:, 0])
+    inside = torch.ones_like(seen, dtype=torch.bool)
     for view in views:
         camera = observations.cameras[view]
         local = points @ camera.world_to_camera[:3, :3].T + camera.world_to_camera[:3, 3]

@@ -23,7 +23,7 @@ def write_ply(gaussians: Gaussians) -> bytes:
     """Binary little-endian; opacities and scales as logits and logarithms, as 3DGS stores them."""
     g = gaussians
     columns = [g.means, torch.zeros_like(g.means), (g.colours - 0.5) / _SH0, g.opacity_logits[:, None], g.log_scales]
-    table = torch.cat([*columns, torch.nn.functional.normalize(g.quaternions, dim=1)], dim=1).detach()
+    table = torch.cat([*columns, torch.nn.functional.normalize(g.quaternions, dim=1)], dim=1).detach().cpu()
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(g)}"]
     header += [*(f"property float {name}" for name in _COLUMNS), "end_header", ""]
     return "\n".join(header).encode() + table.numpy().astype("<f4").tobytes()

@@ -2,6 +2,8 @@
 
     rendering = rasterize(gaussians, camera)      # differentiable in every tensor of `gaussians`
 
+On a CUDA device gsplat does the same work (`gsplat_rasterizer.py`).
+
 The formulas and cut-offs are those of 3DGS and gsplat: alpha = min(0.999, opacity exp(power)), what is below 1/255
 is left out, and a pixel is done when its transmittance would fall to 1e-4. Gaussians are composited front to back
 in the order of their depths.
@@ -12,14 +14,16 @@ the longest tile of a batch, P pixels of a tile, F features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fourreal.evaluation.reconstruction.gaussians import Gaussians
+from fourreal.evaluation.reconstruction.gsplat_rasterizer import rasterize_with_gsplat
 from fourreal.evaluation.reconstruction.projection import LEAST_ALPHA, Camera, Projected, project
+from fourreal.evaluation.reconstruction.rendering import Rendering
 
 TILE = 8
 """Side of a tile, pixels."""
@@ -29,20 +33,23 @@ _BATCH_NUMBERS = 1 << 18
 """Numbers (pixels times Gaussians) that a batch of tiles may hold at a time: this bounds the memory."""
 
 
-@dataclass(frozen=True, eq=False)
-class Rendering:
-    """An image: `colour` [H, W, 3], `alpha` [H, W], `depth` [H, W] (mean z of what covers the pixel, weighted by how
-    much it does; 0 where nothing does), and the `projected` Gaussians that made it."""
-
-    colour: Tensor
-    alpha: Tensor
-    depth: Tensor
-    projected: Projected
-
-
 def rasterize(gaussians: Gaussians, camera: Camera, background: Tensor | None = None) -> Rendering:
-    """Render the Gaussians over `background` [3] or [H, W, 3] (black by default)."""
-    projected = project(gaussians, camera)
+    """Render the Gaussians over `background` [3] or [H, W, 3] (black by default).
+
+    UserError for Gaussians on a CUDA device where gsplat is not installed.
+    """
+    rendering = rasterize_with_gsplat(gaussians, camera) if gaussians.means.is_cuda else _rasterize(gaussians, camera)
+    if background is None:
+        return rendering
+    return replace(rendering, colour=rendering.colour + (1 - rendering.alpha[..., None]) * background)
+
+
+def _rasterize(gaussians: Gaussians, camera: Camera) -> Rendering:
+    return draw(project(gaussians, camera), gaussians, camera)
+
+
+def draw(projected: Projected, gaussians: Gaussians, camera: Camera) -> Rendering:
+    """Composite projected Gaussians over black."""
     tiles = assign_tiles(projected, camera.height, camera.width)
     features = torch.cat([gaussians.colours, projected.depths[:, None]], dim=1)
     opacities = torch.sigmoid(gaussians.opacity_logits)
@@ -52,10 +59,8 @@ def rasterize(gaussians: Gaussians, camera: Camera, background: Tensor | None = 
     )
     image = _untile(image, tiles)[: camera.height, : camera.width]
     alpha = image[..., 4]
-    colour = image[..., :3]
-    if background is not None:
-        colour = colour + (1 - alpha[..., None]) * background
-    return Rendering(colour, alpha, image[..., 3] / alpha.clamp_min(1e-6), projected)
+    drawn = projected.extents[:, 0] > 0
+    return Rendering(image[..., :3], alpha, image[..., 3] / alpha.clamp_min(1e-6), projected.means, drawn)
 
 
 @dataclass(frozen=True, eq=False)

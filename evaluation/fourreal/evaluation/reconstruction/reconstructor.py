@@ -17,9 +17,14 @@ import torch
 from fourreal.evaluation.given import GIVEN
 from fourreal.evaluation.reconstruction.camera_paths import between, there_and_back
 from fourreal.evaluation.reconstruction.fit import FitSettings, FittedScene, fit, time_of
+from fourreal.evaluation.reconstruction.held_out import held_out
 from fourreal.evaluation.reconstruction.observations import Observations
 from fourreal.evaluation.reconstruction.ply import write_ply
 from fourreal.evaluation.reconstruction.scene_file import dump_scene
+from fourreal.evaluation.reconstruction.scores import COVERED, depth_error, view_scores
+from fourreal.evaluation.reconstruction.sequence_file import dump_sequence
+from fourreal.evaluation.reconstruction.structure_from_motion import CameraSource, estimate_cameras
+from fourreal.evaluation.scenes import SCENES, SEQUENCE
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.datajob import Item, ItemFailure
 from fourreal.platform.errors import UserError
@@ -27,18 +32,24 @@ from fourreal.platform.grid import Grid
 from fourreal.platform.storage import Storage
 from fourreal.platform.video import write_video
 
-SCENES = "scenes"
-"""Folder beside the shards: a folder for each grid, with its splats, videos and scores."""
-_COVERED = 0.5
 _PATH_FRAMES_PER_TIME = 4
 
 
 @dataclass(frozen=True)
 class ReconstructionSettings:
-    """What decides the result besides the grid."""
+    """What decides the result besides the grid; `device` and the store of `weights` (LPIPS) do not."""
 
     held_out_views: int
     fit: FitSettings
+    cameras: CameraSource = "grid"
+    device: str = "cpu"
+    weights: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What decides the result, as JSON."""
+        return {
+            "held_out_views": self.held_out_views, "cameras": self.cameras, "fit": dataclasses.asdict(self.fit)
+        }  # fmt: skip
 
 
 class Reconstructor:
@@ -52,11 +63,16 @@ class Reconstructor:
         """The grid with its held-out frames rendered from the fitted scene. Raises ItemFailure."""
         source = self._source(item)
         try:
-            observations = Observations.of_grid(source)
+            seen = self._with_cameras(source)
+            observations = Observations.of_grid(seen).to(self.settings.device)
         except UserError as error:
             raise ItemFailure("read", "cameras", str(error)) from None
+        try:
+            unseen = held_out(source.views, self.settings.held_out_views)
+        except UserError as error:
+            raise ItemFailure("read", "too_few_views", str(error)) from None
         train = np.ones((source.views, source.times), bool)
-        train[held_out(source.views, self.settings.held_out_views)] = False
+        train[unseen] = False
         losses: list[float] = []
         scene = fit(observations, torch.from_numpy(train), self.settings.fit, lambda step, loss: losses.append(loss))
         if not np.isfinite(losses[-1]):
@@ -65,7 +81,9 @@ class Reconstructor:
         scores = {
             "gaussians": len(scene.gaussians),
             "loss": round(losses[-1], 5),
-            "depth_relative_error": depth_error(source, depth),
+            # Estimated cameras have a scale of their own: their depth cannot be compared.
+            "depth_relative_error": depth_error(source, depth) if self.settings.cameras == "grid" else None,
+            **view_scores(source, frames, unseen, self.settings.weights),
         }
         self._write(item.key, scene, observations, source, scores)
         if not train.all():
@@ -73,7 +91,7 @@ class Reconstructor:
         meta = dataclasses.replace(
             source.meta,
             seed=self.settings.fit.seed,
-            settings=dataclasses.asdict(self.settings),
+            settings=self.settings.record(),
             motion={},
             provenance={
                 GIVEN: np.argwhere(train).tolist() if not train.all() else [],
@@ -82,7 +100,7 @@ class Reconstructor:
                 "source_grid": {"address": item.source, "provenance": dict(source.meta.provenance)},
             },
         )
-        return dataclasses.replace(source, frames=frames, depth=depth, mask=mask, flow=None, meta=meta)
+        return dataclasses.replace(seen, frames=frames, depth=depth, mask=mask, flow=None, normals=None, meta=meta)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -100,12 +118,19 @@ class Reconstructor:
         except UserError as error:
             raise ItemFailure("read", "damaged", str(error)) from None
 
+    def _with_cameras(self, source: Grid) -> Grid:
+        if self.settings.cameras == "grid":
+            return source
+        intrinsics, poses = estimate_cameras(source.frames[:, 0], self.settings.cameras, self.settings.fit.seed)
+        return dataclasses.replace(source, intrinsics=intrinsics, world_to_camera=poses, homographies=None)
+
     def _write(
         self, key: str, scene: FittedScene, observations: Observations, source: Grid, scores: dict[str, Any]
     ) -> None:
         times = source.times
         files = {f"time-{t:03d}.ply": write_ply(scene.at(time_of(t, times))) for t in range(times)}
         files["scene.safetensors"] = dump_scene(scene, times)
+        files[SEQUENCE] = dump_sequence(scene, observations, times)
         files |= self._videos(scene, observations, source)
         files["scores.json"] = (json.dumps(scores, indent=1) + "\n").encode()
         for name, data in files.items():
@@ -118,7 +143,7 @@ class Reconstructor:
         for number, position in enumerate(there_and_back(frames)):
             made = scene.render(between(observations.cameras, position), number / max(1, frames - 1))
             colours.append(_bytes_of(made.colour))
-            near = torch.where(made.alpha > _COVERED, 1 / made.depth.clamp_min(1e-6), 0.0)
+            near = torch.where(made.alpha > COVERED, 1 / made.depth.clamp_min(1e-6), 0.0)
             depths.append(_bytes_of((near / near.amax().clamp_min(1e-6))[..., None].expand(-1, -1, 3)))
         with tempfile.TemporaryDirectory() as folder:
             videos = {}
@@ -127,28 +152,6 @@ class Reconstructor:
                 write_video(path, np.stack(pictures), fps=_PATH_FRAMES_PER_TIME * max(1.0, source.meta.fps))
                 videos[name] = path.read_bytes()
         return videos
-
-
-def held_out(views: int, count: int) -> list[int]:
-    """`count` views spread evenly over the inner ones, so that each has neighbours on both sides to be seen from."""
-    inner = range(1, views - 1)
-    if count > len(inner):
-        raise ItemFailure(
-            "read", "too_few_views", f"a grid of {views} views has {len(inner)} inner ones: hold out fewer than {count}"
-        )
-    return [inner[int((i + 0.5) * len(inner) / count)] for i in range(count)]
-
-
-def depth_error(source: Grid, depth: npt.NDArray[np.float32]) -> float | None:
-    """Median relative error of planar depth over the source's foreground; None where the source has no depth."""
-    if source.depth is None:
-        return None
-    both = np.isfinite(source.depth) & np.isfinite(depth)
-    if source.mask is not None:
-        both &= source.mask >= 255 * _COVERED
-    if not both.any():
-        return None
-    return round(float(np.median(np.abs(depth[both] / source.depth[both] - 1))), 5)
 
 
 def _render(
@@ -163,14 +166,16 @@ def _render(
             made = scene.render(camera, time_of(t, T))
             frames[v, t] = _bytes_of(made.colour)
             mask[v, t] = _bytes_of(made.alpha)
-            depth[v, t] = torch.where(made.alpha > _COVERED, made.depth, torch.inf).numpy()
+            depth[v, t] = torch.where(made.alpha > COVERED, made.depth, torch.inf).cpu().numpy()
     return frames, depth, mask
 
 
 def _bytes_of(image: torch.Tensor) -> npt.NDArray[np.uint8]:
-    return np.asarray((image.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+    return np.asarray((image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
 
 
-def make_reconstructor(grids_uri: str, out_uri: str, held_out_views: int, settings: dict[str, Any]) -> Reconstructor:
+def make_reconstructor(
+    grids_uri: str, out_uri: str, fit_settings: dict[str, Any], settings: dict[str, Any]
+) -> Reconstructor:
     """What a worker process calls; plain arguments, so that they travel by pickle."""
-    return Reconstructor(grids_uri, out_uri, ReconstructionSettings(held_out_views, FitSettings(**settings)))
+    return Reconstructor(grids_uri, out_uri, ReconstructionSettings(fit=FitSettings(**fit_settings), **settings))
