@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from page_viewer import Viewer
 from synthetic_grids import make_grid
 
 from fourreal.evaluation.view import Config, run
@@ -18,7 +18,6 @@ from fourreal.platform.storage import Storage
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 V, T = 3, 4
 
 
@@ -33,46 +32,6 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = folder / "page.html"
     run(Config(folders=(str(folder / "reference"), str(folder / "generated")), out=out, baselines=("average",)))
     return out
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright, not installed")
-    if CHROMIUM is None:
-        pytest.skip("the page is tested in Chromium, which is not installed (apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
-class Viewer:
-    """The page as a person sees it, with everything that it loads or complains of."""
-
-    def __init__(self, context: Any, path: Path) -> None:
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page = context.new_page()
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.url = path.as_uri()
-        self.page.goto(self.url)
-        self.wait(0, 0)
-
-    def wait(self, view: int, at: int) -> None:
-        self.page.wait_for_selector(f"body[data-view='{view}'][data-time='{at}']", timeout=5000)
-
-    def pictures(self) -> list[str]:
-        script = "[...document.querySelectorAll('.stage canvas')].map((c) => c.toDataURL())"
-        return list(self.page.evaluate(script))
-
-    def kinds(self) -> list[str]:
-        return list(self.page.evaluate("[...document.querySelectorAll('.kind')].map((k) => k.textContent)"))
-
-    def point(self, selector: str, x: float, y: float) -> None:
-        box = self.page.locator(selector).first.bounding_box()
-        self.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
 @pytest.fixture
