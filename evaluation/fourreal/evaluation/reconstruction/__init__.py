@@ -7,7 +7,8 @@ from fourreal.evaluation.reconstruction.fit import FitSettings, FittedScene, fit
 from fourreal.evaluation.reconstruction.gaussians import Gaussians
 from fourreal.evaluation.reconstruction.observations import Observations
 from fourreal.evaluation.reconstruction.projection import Camera
-from fourreal.evaluation.reconstruction.rasterizer import Rendering, rasterize
+from fourreal.evaluation.reconstruction.rasterizer import rasterize
+from fourreal.evaluation.reconstruction.rendering import Rendering
 
 __all__ = [
     "Camera",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fourreal.evaluation.reconstruction.gaussians import Gaussians, concatenate, rotation_matrices
-from fourreal.evaluation.reconstruction.rasterizer import Rendering
+from fourreal.evaluation.reconstruction.rendering import Rendering
 
 _EVERY = 100
 _FIRST, _LAST = 0.15, 0.7

@@ -24,7 +24,8 @@ from fourreal.evaluation.reconstruction.initial import initial_gaussians
 from fourreal.evaluation.reconstruction.loss import image_loss
 from fourreal.evaluation.reconstruction.observations import Observations
 from fourreal.evaluation.reconstruction.projection import Camera
-from fourreal.evaluation.reconstruction.rasterizer import Rendering, rasterize
+from fourreal.evaluation.reconstruction.rasterizer import rasterize
+from fourreal.evaluation.reconstruction.rendering import Rendering
 
 _RATES = {"means": 2e-3, "log_scales": 1e-2, "quaternions": 5e-3, "opacity_logits": 5e-2, "colours": 1e-2}
 """Adam's learning rates; that of the means is in units of the room's extent."""
