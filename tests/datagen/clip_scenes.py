@@ -88,7 +88,7 @@ def grey_of(clip: Clip) -> Clip:
 def crop_bars(clip: Clip) -> Clip:
     """A clip `[T, h, w, 3]` without its letterbox."""
     grey = cv2.cvtColor(clip.max(axis=0), cv2.COLOR_RGB2GRAY)
-    left, top, right, bottom = bright_box(grey)
+    left, top, right, bottom = bright_box(lambda part: grey[part], *grey.shape[::-1])
     return clip[:, top:bottom, left:right]
 
 

@@ -19,7 +19,7 @@ from fourreal.datagen.selection.look import blur
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.overlay import text_share
 from fourreal.datagen.selection.still_scenes import StillScenes
-from fourreal.datagen.selection.tracks import shrunk
+from fourreal.datagen.videos.greys import greys_of, shrunk
 from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.video import read_frames
 
@@ -29,7 +29,7 @@ WALKER = Thing((90, 70), 28, velocity=(2.0, 1.0))
 
 def reason_of(clip: Clip, **settings: float) -> str:
     try:
-        ClipJudge(ClipFilters(**settings), 96, 160, still=StillScenes()).judge(grey_of(clip))
+        ClipJudge(ClipFilters(**settings), 96, 160, still=StillScenes()).judge(greys_of(grey_of(clip)), len(clip))
     except ItemFailure as failure:
         return f"without a flag: {failure.message}" if "--filters." not in failure.message else failure.reason
     return "kept"
@@ -144,10 +144,10 @@ def real_clips(shared_data: Path) -> dict[str, Clip]:
 def test_subtitles_are_found_on_real_videos_and_nothing_else_is(real_clips: dict[str, Clip]) -> None:
     title_cards = {"clip_10s-90", "clip_10s-135"}
     scenes = {name: clip for name, clip in real_clips.items() if name not in title_cards}
-    share = {name: text_share(shrunk(grey_of(clip), 480)) for name, clip in scenes.items()}
+    share = {name: text_share(greys_of(grey_of(clip))(480, 3)) for name, clip in scenes.items()}
     assert max(share.values()) <= ClipFilters.max_text, share
     for colour in ((245, 245, 245), (240, 220, 40)):
-        found = [text_share(shrunk(grey_of(subtitled(c, colour)), 480)) > ClipFilters.max_text for c in scenes.values()]
+        found = [text_share(greys_of(grey_of(subtitled(c, colour)))(480, 3)) > ClipFilters.max_text for c in scenes.values()]
         assert np.mean(found) >= 0.9
 
 

@@ -11,8 +11,9 @@ from tests.datagen.clip_scenes import Thing, crop_bars, grey_of, scene
 
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.still_scenes import StillScenes
-from fourreal.datagen.selection.tracks import shrunk
+from fourreal.datagen.selection.tracks import DENSE, SPARSE
 from fourreal.datagen.synthesize import Config, Synthesizer
+from fourreal.datagen.videos.greys import shrunk
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.platform.codec import EncodedGrid, encode
 from fourreal.platform.datajob import Item, ItemFailure
@@ -23,7 +24,8 @@ LAYERS = (Thing((70, 60), 30, 1.4), Thing((180, 90), 25, 2.0), Thing((120, 120),
 
 
 def is_still(clip: np.ndarray) -> bool:
-    return StillScenes().holds(motion_statistics(shrunk(grey_of(clip), 256)))
+    grey = shrunk(grey_of(clip), 256)
+    return all(StillScenes().holds(motion_statistics(grey, cell)) for cell in (SPARSE, DENSE))
 
 
 @pytest.mark.parametrize("seed", [0, 10])

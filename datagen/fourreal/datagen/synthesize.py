@@ -145,7 +145,10 @@ class Synthesizer:
         except ValueError as error:
             raise ItemFailure("warp", "too_small", str(error)) from None
         soft = layers.softened(warp.shrunk_size) if layers is not None else None
-        views = synthesize(clip.images(*warp.shrunk_size), warp, c.height, c.width, soft)
+        # Twice the size where the video has it: what lies between the pixels of view 0 need not be made up then.
+        twice = 2 if soft is None and all(2 * n <= of for n, of in zip(warp.shrunk_size, clip.size, strict=True)) else 1
+        pictures = clip.pictures(*(twice * n for n in warp.shrunk_size))
+        views = synthesize(pictures, c.times, warp, c.height, c.width, soft)
         views, applied = augment(views, c.augment, rng)
         provenance: dict[str, Any] = {"family": family, "magnitude": round(magnitude, 6), "augmented": applied}
         if layers is not None:

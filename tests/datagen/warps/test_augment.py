@@ -19,7 +19,7 @@ EACH = [reverse_views, reverse_time, flip]
 def views_of(seed: int, views: int = 4) -> Views:
     path = draw("homography", views, W / H, seed, 1.0)
     warp = plan_warp(path, (120, 80), H, W, np.random.default_rng(seed))
-    made = synthesize(moving_clip(2, *warp.shrunk_size), warp, H, W)
+    made = synthesize(moving_clip(2, *warp.shrunk_size), 2, warp, H, W)
     return Views(made.frames, made.homographies, np.ascontiguousarray(made.frames[..., 0]))
 
 

@@ -4,7 +4,20 @@ import cv2
 import numpy as np
 import pytest
 
-from fourreal.datagen.warps.resampling import Doubler, level_of, sample, sampling_map, to_bytes
+from fourreal.datagen.warps.resampling import (
+    IN_DOUBLE,
+    IN_FINE,
+    Doubler,
+    levels_of,
+    sample,
+    sampling_map,
+    soften,
+    to_bytes,
+)
+
+
+def level_of(matrix: np.ndarray, height: int, width: int) -> int:
+    return levels_of(matrix[None], height, width)[0]
 
 
 def resampled(image: np.ndarray, matrix: np.ndarray, height: int, width: int, level: int | None = None) -> np.ndarray:
@@ -12,7 +25,7 @@ def resampled(image: np.ndarray, matrix: np.ndarray, height: int, width: int, le
     out = np.empty((height, width, image.shape[2]), np.float32)
     level = level_of(matrix, height, width) if level is None else level
     doubled = Doubler(*image.shape)(image.astype(np.float32), level)
-    sample(doubled, sampling_map(matrix, height, width), out)
+    sample(doubled, sampling_map(IN_DOUBLE @ matrix, height, width), out)
     return out
 
 
@@ -56,7 +69,7 @@ def test_bytes_are_reproduced_to_half_a_grey_level_too() -> None:
     source = np.round(np.repeat(pattern(x, y)[..., None], 4, axis=-1)).astype(np.uint8)
     out = np.empty((64, 96, 4), np.uint8)
     doubled = Doubler(100, 140, 4, np.uint8)(source, level_of(HOMOGRAPHY, 64, 96))
-    sample(doubled, sampling_map(HOMOGRAPHY, 64, 96), out)
+    sample(doubled, sampling_map(IN_DOUBLE @ HOMOGRAPHY, 64, 96), out)
     error = out[..., 0] - pattern(*places_of(HOMOGRAPHY, 64, 96))
     assert abs(error.mean()) < 0.05
     assert np.sqrt((error**2).mean()) < 0.5
@@ -119,6 +132,22 @@ def test_less_blur_and_aliasing_than_opencv(zoom: float) -> None:
     print(f"zoom {zoom}: ours {ours:.1f} linear {linear:.1f} cubic {cubic:.1f}")
     assert ours > linear + 3.0
     assert ours > cubic
+
+
+@pytest.mark.parametrize("zoom", [0.85, 1.0, 1.25, 1.5])
+def test_twice_the_resolution_gives_views_their_own_detail(zoom: float) -> None:
+    """Bytes; rings up to the finest that pixels of the single resolution can show."""
+    size, H = 128, 72
+    c, s = zoom * np.cos(0.05), zoom * np.sin(0.05)
+    matrix = np.array([[c, -s, size / 2 - H / 2 * zoom + 1.3], [s, c, size / 2 - H / 2 * zoom - 1.2], [0, 0, 1.0]])
+    expected = area_view(matrix, H, H, size)
+    fine = np.round(area_view(np.diag([0.5, 0.5, 1.0]), 2 * size, 2 * size, size)).astype(np.uint8)
+    out = np.empty((H, H), np.uint8)
+    sample(soften(fine, level_of(matrix, H, H)), sampling_map(IN_FINE @ matrix, H, H), out)
+    coarse = area_source(size)[..., None].astype(np.float32)
+    found, single = psnr(out.astype(float), expected), psnr(resampled(coarse, matrix, H, H)[..., 0], expected)
+    print(f"zoom {zoom}: {found:.1f}, of the single resolution {single:.1f}")
+    assert found > 44.0
 
 
 def test_levels_follow_the_size_of_a_views_pixels() -> None:

@@ -31,7 +31,7 @@ def warp_of(family: str, seed: int, views: int = 5, magnitude: float = 1.0) -> W
 def test_view_v_at_t_is_view_0_at_t_under_its_homography(family: str, seed: int) -> None:
     warp = warp_of(family, seed)
     clip = moving_clip(3, *warp.shrunk_size)
-    views = synthesize(clip, warp, H, W)
+    views = synthesize(clip, len(clip), warp, H, W)
     for v in range(5):
         at = places_of(np.linalg.inv(views.homographies[0, v]), H, W)
         for t in range(3):
@@ -44,12 +44,12 @@ def test_view_v_at_t_is_view_0_at_t_under_its_homography(family: str, seed: int)
 def test_a_still_clip_stays_still_and_no_motion_gives_the_same_view_again() -> None:
     warp = warp_of("affine", 0)
     still = np.repeat(moving_clip(1, *warp.shrunk_size), 3, axis=0)
-    frames = synthesize(still, warp, H, W).frames
+    frames = synthesize(still, len(still), warp, H, W).frames
     assert np.array_equal(frames[:, 0], frames[:, 2])
     assert np.abs(frames[4].astype(int) - frames[0]).max() > 5
     resting = warp_of("affine", 0, magnitude=0.0)
     clip = moving_clip(2, *resting.shrunk_size)
-    frames = synthesize(clip, resting, H, W).frames
+    frames = synthesize(clip, len(clip), resting, H, W).frames
     assert np.abs(frames[0].astype(int) - frames[4]).max() <= 1
 
 
@@ -57,7 +57,7 @@ def test_a_still_clip_stays_still_and_no_motion_gives_the_same_view_again() -> N
 def test_view_0_is_a_slice_of_the_source(family: str) -> None:
     warp = warp_of(family, 2)
     noise = np.random.default_rng(1).integers(0, 256, (2, *warp.shrunk_size[::-1], 3), dtype=np.uint8)
-    views = synthesize(noise, warp, H, W, _layers(warp, 2) if family == "parallax" else None)
+    views = synthesize(noise, 2, warp, H, W, _layers(warp, 2) if family == "parallax" else None)
     assert np.array_equal(views.frames[0], noise[:, warp.top : warp.top + H, warp.left : warp.left + W])
 
 
@@ -65,10 +65,10 @@ def test_view_0_is_a_slice_of_the_source(family: str) -> None:
 def test_doubling_only_what_views_read_changes_no_pixel(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     warp = warp_of(family, 3)
     noise = np.random.default_rng(1).integers(0, 256, (1, *warp.shrunk_size[::-1], 3), dtype=np.uint8)
-    frames = synthesize(noise, warp, H, W).frames
+    frames = synthesize(noise, 1, warp, H, W).frames
     w, h = warp.shrunk_size
     monkeypatch.setattr(synthesis, "part_read", lambda *_: (slice(0, h), slice(0, w)))
-    differing = np.any(frames != synthesize(noise, warp, H, W).frames, axis=-1)
+    differing = np.any(frames != synthesize(noise, 1, warp, H, W).frames, axis=-1)
     assert differing.mean() < 1e-3  # places that lie just between two of OpenCV's steps
 
 
@@ -94,7 +94,7 @@ def two_layers(seed: int) -> tuple[np.ndarray, Warp, Views]:
     clip[..., 2] = 40.0
     clip[..., 0] = 200.0 * soft.coverage[0] + clip[..., 0] * (1 - soft.coverage[0])
     clip[..., 2] = 240.0 * soft.coverage[0] + clip[..., 2] * (1 - soft.coverage[0])
-    return soft.coverage, warp, synthesize(np.round(clip).astype(np.uint8), warp, H, W, soft)
+    return soft.coverage, warp, synthesize(np.round(clip).astype(np.uint8), 2, warp, H, W, soft)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -9,8 +9,9 @@ from fourreal.datagen.selection.look import look_statistics
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.overlay import text_share
 from fourreal.datagen.selection.still_scenes import StillScenes
-from fourreal.datagen.selection.tracks import Grey, shrunk
+from fourreal.datagen.selection.tracks import DENSE
 from fourreal.datagen.videos.clip import Clip
+from fourreal.datagen.videos.greys import Greys
 from fourreal.platform.datajob import ItemFailure
 
 StillScenesPolicy = Literal["keep", "skip", "only"]
@@ -19,6 +20,7 @@ _TRACKED_SIDE = 256
 """Longer side of the frames that points are followed in, pixels."""
 _READ_SIDE = 480
 """Longer side of the frames that text is sought in, pixels."""
+_READ_FRAMES, _SHARPNESS_FRAMES = 3, 3
 
 
 class ClipJudge:
@@ -45,17 +47,17 @@ class ClipJudge:
 
     def __call__(self, clip: Clip) -> None:
         """Raise ItemFailure with the reason for a clip that is no good."""
-        width, height = clip.size
-        scale = min(1.0, max(_READ_SIDE, self.height, self.width) / max(width, height))
-        self.judge(clip.greys(max(8, round(scale * width)), max(8, round(scale * height))))
+        self.judge(clip.greys, len(clip.times_s))
 
-    def judge(self, grey: Grey) -> None:
-        """The same for brightness `[T, h, w]` without bars."""
+    def judge(self, greys: Greys, times: int) -> None:
+        """The same for the brightness of a clip without bars, of so many frames."""
         self.statistics = {}
-        small = shrunk(grey, _TRACKED_SIDE)
-        self._know(look_statistics(small, shrunk(grey, max(self.height, self.width))), len(grey))
-        self._know({"text_share": text_share(shrunk(grey, _READ_SIDE))}, len(grey))
-        self._know(motion_statistics(small), len(grey))
+        small = greys(_TRACKED_SIDE, times)
+        self._know(look_statistics(small, greys(max(self.height, self.width), _SHARPNESS_FRAMES)), times)
+        self._know({"text_share": text_share(greys(_READ_SIDE, _READ_FRAMES))}, times)
+        self._know(motion_statistics(small), times)
+        if self.is_still:  # or so it seems
+            self._know(motion_statistics(small, DENSE), times)
         if self.still_scenes == "skip" and self.is_still:
             raise ItemFailure("filter", "still_scene", "only the camera moves (--still-scenes skip)")
         if self.still_scenes == "only" and not self.is_still:

@@ -6,14 +6,15 @@ the resolution; a *step* is one frame of the clip to the next.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fourreal.datagen.selection.tracks import Grey, Span, follow
+from fourreal.datagen.selection.tracks import DENSE, SPARSE, Span, follow
+from fourreal.datagen.videos.greys import Grey
 
 Array = npt.NDArray[np.float64]
 
@@ -24,7 +25,8 @@ _FEWEST_POINTS = 12
 """Fewer say nothing of a homography."""
 _STUCK_PIXELS = 0.25
 _CARRIED_PIXELS = 2.0
-_FEWEST_STUCK = 6
+_STUCK_AREA = 400
+"""Points stand for so many square pixels at least of what is laid over a frame."""
 _EDGE = 0.2
 _MOST_STUCK = 0.35
 _PATCH_PIXELS = 12
@@ -57,8 +59,8 @@ class _SpanMotion:
     """`[P]`: moves as the camera makes something still move, near or far."""
 
 
-def motion_statistics(grey: Grey) -> dict[str, float]:
-    """How a clip `[T, H, W]` of small grey frames moves.
+def motion_statistics(grey: Grey, cell: Literal[8, 12] = SPARSE) -> dict[str, float]:
+    """How a clip `[T, H, W]` of small grey frames moves; see `follow` for `cell`.
 
     `p95_share` is the 95th percentile over points of each point's mean step, as a render's; `camera_share` the mean
     over the frame and all steps of what the camera does to it, by homographies (RANSAC on tracked points);
@@ -71,11 +73,11 @@ def motion_statistics(grey: Grey) -> dict[str, float]:
     through a span, in the span where that is least; `textured_share` is the share of the frame that has points at
     all. Without points nothing is known to move, and all are 0.
     """
-    spans = list(follow(grey))
+    spans = list(follow(grey, cell))
     motions = [m for m in map(_span_motion, spans) if m is not None]
     started = sum(span.started for span in spans)
     side = min(grey.shape[1:])
-    cells = max(1, grey.shape[1] // 8 * (grey.shape[2] // 8))
+    cells = max(1, grey.shape[1] // cell * (grey.shape[2] // cell))
     found = {
         "textured_share": started / cells / max(1, len(spans)),
         "tracked_share": min((span.points.shape[1] / max(1, span.started) for span in spans), default=0.0),
@@ -100,7 +102,7 @@ def motion_statistics(grey: Grey) -> dict[str, float]:
         "residual_share": float(np.percentile(np.concatenate([m.residual for m in motions]), 95)) / side,
         "inlier_share": float(np.average([m.inlier for m in motions], weights=weights)),
         "rigid_share": float(np.concatenate([m.rigid for m in motions]).mean()),
-        "stuck_share": float(np.concatenate([_stuck(m, grey.shape[1:]) for m in motions]).mean()),
+        "stuck_share": float(np.concatenate([_stuck(m, grey.shape[1:], cell) for m in motions]).mean()),
         # Where nothing is known, something may move.
         "moving_patch": max(_moving_patch(m) for m in motions) if len(motions) == len(spans) else 1.0,
     }
@@ -111,17 +113,18 @@ def _span_motion(span: Span) -> _SpanMotion | None:
     points = span.points
     if points.shape[1] < _FEWEST_POINTS:
         return None
-    steps = [camera for a, b in itertools.pairwise(points) if (camera := _camera(a, b)) is not None]
-    whole = [camera for frame in points[1:] if (camera := _camera(points[0], frame)) is not None]
-    if len(steps) + len(whole) < 2 * (len(points) - 1):
+    cameras = _cameras(points)
+    if cameras is None:
         return None
-    expected = np.stack([_apply(camera, frame) for camera, frame in zip(steps, points, strict=False)])
-    plane = np.stack([_apply(camera, points[0]) for camera in whole])
+    whole = cameras[1:]
+    steps = whole @ np.linalg.inv(cameras[:-1])
+    expected = _apply(steps, points[:-1])
+    plane = _apply(whole, points[:1])
     apart = np.linalg.norm(points[1:] - plane, axis=-1)
-    middle = points[0].mean(axis=0, keepdims=True)
+    middle = points[0].mean(axis=0)[None, None]
     return _SpanMotion(
         span=span,
-        camera=np.concatenate([_apply(camera, middle) - middle for camera in steps]),
+        camera=(_apply(steps, middle) - middle)[:, 0],
         camera_speed=np.linalg.norm(expected - points[:-1], axis=-1).mean(axis=1),
         speed=np.linalg.norm(np.diff(points, axis=0), axis=-1).mean(axis=0),
         residual=np.linalg.norm(points[1:] - expected, axis=-1).mean(axis=0),
@@ -149,14 +152,14 @@ def _rigid(points: Array, plane: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(apart < _INLIER_PIXELS)
 
 
-def _stuck(motion: _SpanMotion, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def _stuck(motion: _SpanMotion, size: tuple[int, ...], cell: int) -> npt.NDArray[np.bool_]:
     """Which points `[P]` stay where they are in a frame of `size` (H, W) that moves there: those of something laid
     over it. Where many of the points along the frame's edge do, it is no camera that moves, but something large."""
     points = motion.span.points
     still = np.linalg.norm(points - points[0], axis=-1).max(axis=0) < _STUCK_PIXELS
     stuck = still & (motion.carried > _CARRIED_PIXELS)
     edge = np.any(np.abs(points[0] / size[::-1] - 0.5) > 0.5 - _EDGE, axis=-1)
-    if stuck.sum() < _FEWEST_STUCK or stuck[edge].mean() > _MOST_STUCK:
+    if stuck.sum() * cell**2 < _STUCK_AREA or stuck[edge].mean() > _MOST_STUCK:
         return np.zeros_like(stuck)
     return np.asarray(stuck)
 
@@ -187,19 +190,31 @@ def _shake(camera: Array) -> float:
     return float(np.linalg.norm(camera[1:-1] - 0.5 * (camera[2:] + camera[:-2]), axis=-1).mean())
 
 
-def _camera(here: Array, there: Array) -> Array | None:
-    """The homography `[3, 3]` that most points `[P, 2]` follow; None where there is none.
+def _cameras(points: Array) -> Array | None:
+    """Homographies `[F, 3, 3]` that most points `[F, P, 2]` follow from the first frame on; None where there are none.
 
-    An affine map, unless a homography explains clearly more: its two further numbers, fitted to points in one corner,
-    mean nothing in the others.
+    Affine maps, unless at the end of the span a homography explains clearly more: its two further numbers, fitted to
+    points in one corner, mean nothing in the others.
     """
-    affine, by_affine = cv2.estimateAffine2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PIXELS)
-    matrix, by_matrix = cv2.findHomography(here, there, cv2.RANSAC, _INLIER_PIXELS)
-    if matrix is not None and (affine is None or by_matrix.sum() > by_affine.sum() + _CLEARLY_MORE * len(here)):
-        return np.asarray(matrix, np.float64)
-    return None if affine is None else np.vstack([affine, [0.0, 0.0, 1.0]])
+    found = [np.eye(3)]
+    by_affine = 0
+    for frame in points[1:]:
+        affine, explained = cv2.estimateAffine2D(points[0], frame, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PIXELS)
+        if affine is None:
+            return None
+        found.append(np.vstack([affine, [0.0, 0.0, 1.0]]))
+        by_affine = int(explained.sum())
+    clearly_more = by_affine + _CLEARLY_MORE * points.shape[1]
+    if clearly_more < points.shape[1]:
+        matrix, explained = cv2.findHomography(points[0], points[-1], cv2.RANSAC, _INLIER_PIXELS)
+        if matrix is not None and explained.sum() > clearly_more:
+            rest = [cv2.findHomography(points[0], frame, cv2.RANSAC, _INLIER_PIXELS)[0] for frame in points[1:-1]]
+            if all(of_frame is not None for of_frame in rest):
+                found[1:] = [*rest, matrix]
+    return np.stack(found)
 
 
-def _apply(matrix: Array, points: Array) -> Array:
-    mapped = np.c_[points, np.ones(len(points))] @ matrix.T
-    return np.asarray(mapped[:, :2] / mapped[:, 2:])
+def _apply(matrices: Array, points: Array) -> Array:
+    """Where the homographies `[N, 3, 3]` take points `[N or 1, P, 2]`."""
+    mapped = points @ matrices[:, :, :2].swapaxes(1, 2) + matrices[:, None, :, 2]
+    return np.asarray(mapped[..., :2] / mapped[..., 2:])

@@ -13,17 +13,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Grey = npt.NDArray[np.uint8]
+from fourreal.datagen.videos.greys import Grey
 
-_CELL = 8
-"""One point is sought in every square of so many pixels, so that points speak for area and not for texture."""
+DENSE, SPARSE = 8, 12
+"""Side, in pixels, of the squares in each of which one point is sought, so that points speak for area and not for
+texture. Time goes with their number."""
 _MIN_EIGENVALUE = 5e-4
 """Texture that a point needs (smaller eigenvalue of the structure tensor, as `cv2.cornerMinEigenVal` scales it)."""
 _SPAN_STEPS = 4
 _THERE_AND_BACK = 0.7
 """A point that is followed forwards and back again must come home to within so many pixels."""
 _BESIDE = np.float32(1.5)
-_WINDOW = (13, 13)
+_WINDOW = (9, 9)
+"""Pixels around a point that are compared: at 13 a point takes three times as long and is placed no better."""
 _LEVELS = 3
 _ENOUGH = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 """Steps for a point at each level, and the length, in pixels, at which they end earlier."""
@@ -39,29 +41,20 @@ class Span:
     """Points that were found in the first frame; those that are missing in `points` were lost."""
 
 
-def shrunk(grey: Grey, longer_side: int) -> Grey:
-    """Frames `[T, h, w]` as `[T, H, W]`, shrunk until neither side is longer than `longer_side`."""
-    height, width = grey.shape[1:]
-    scale = min(1.0, longer_side / max(height, width))
-    if scale == 1.0:
-        return grey
-    size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    return np.asarray([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in grey])
-
-
-def follow(grey: Grey) -> Iterator[Span]:
+def follow(grey: Grey, cell: int) -> Iterator[Span]:
     """Follow points through `grey` `[T, H, W]`, starting anew every few frames, as they leave the picture.
 
-    Pyramidal Lucas-Kanade (Bouguet 2000), forwards and back; deterministic.
+    There is at most one in each square of `cell` pixels. Pyramidal Lucas-Kanade (Bouguet 2000), forwards and back;
+    deterministic.
     """
     last = len(grey) - 1
     for start in range(0, last, _SPAN_STEPS):
         stop = min(start + _SPAN_STEPS, last)
-        yield _follow_span(grey[start : stop + 1])
+        yield _follow_span(grey[start : stop + 1], cell)
 
 
-def _follow_span(grey: Grey) -> Span:
-    points = _find(grey[0])
+def _follow_span(grey: Grey, cell: int) -> Span:
+    points = _find(grey[0], cell)
     path = [points]
     for now, after in itertools.pairwise(grey):
         here = path[-1]
@@ -77,16 +70,16 @@ def _follow_span(grey: Grey) -> Span:
     return Span(np.stack(path).astype(np.float64), len(points))
 
 
-def _find(grey: Grey) -> npt.NDArray[np.float32]:
+def _find(grey: Grey, cell: int) -> npt.NDArray[np.float32]:
     """The best point of each cell that has one, `[P, 2]`."""
     quality = cv2.cornerMinEigenVal(grey, 5)
-    height, width = (n // _CELL * _CELL for n in quality.shape)
-    cells = quality[:height, :width].reshape(height // _CELL, _CELL, width // _CELL, _CELL).swapaxes(1, 2)
+    height, width = (n // cell * cell for n in quality.shape)
+    cells = quality[:height, :width].reshape(height // cell, cell, width // cell, cell).swapaxes(1, 2)
     flat = cells.reshape(*cells.shape[:2], -1)
     best = flat.argmax(axis=-1)
     row, column = np.nonzero(flat.max(axis=-1) > _MIN_EIGENVALUE)
     place = best[row, column]
-    corners = np.stack([column * _CELL + place % _CELL, row * _CELL + place // _CELL], axis=-1)
+    corners = np.stack([column * cell + place % cell, row * cell + place // cell], axis=-1)
     return np.asarray(corners, np.float32)
 
 

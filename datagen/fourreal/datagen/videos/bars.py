@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom; right and bottom are not inside."""
-_Grey = npt.NDArray[np.float32]
+_Grey = npt.NDArray[np.uint8]
+Brightest = Callable[[tuple[slice, slice]], _Grey]
+"""Of a clip, some rows and columns: the largest grey value of each pixel over all times, `[H, W]`."""
 
 _DARK = 24
 """Grey level up to which most of a row of a bar stays; limited-range black, noise and rounding lie below."""
@@ -26,17 +30,20 @@ _SMEAR = 2
 """The codec smears the edge of a bar: so many more rows go with it."""
 
 
-def bright_box(brightest: npt.NDArray[np.uint8]) -> Box:
+def bright_box(brightest: Brightest, width: int, height: int) -> Box:
     """The part of a clip inside its bars, whatever logo, subtitle or noise lies in them.
 
-    `brightest` `[H, W]` is the largest grey value of each pixel over all times. Bars come in pairs of one size, and
-    end in a straight edge across the frame on one side at least (on the other the picture may be dark there, too). So
-    a clip of a dark scene loses the same rows as its bright neighbours, or none.
+    Bars come in pairs of one size, and end in a straight edge across the frame on one side at least (on the other the
+    picture may be dark there, too). So a clip of a dark scene loses the same rows as its bright neighbours, or none.
     """
-    height, width = brightest.shape
-    smooth = cv2.blur(brightest, (3, 3)).astype(np.float32)
-    top = _bar(smooth)
-    left = _bar(smooth[top : height - top].T)
+    everything = slice(None)
+    rims = [brightest((slice(0, 2), everything)), brightest((slice(height - 2, height), everything))[::-1]]
+    rims += [brightest((everything, slice(0, 2))).T, brightest((everything, slice(width - 2, width))).T[::-1]]
+    if not any(_dark_rows(np.asarray(cv2.blur(rim, (3, 3)))) for rim in rims):
+        return 0, 0, width, height  # so it is with almost all clips, and their whole frames need not be read
+    smooth = cv2.blur(brightest((everything, everything)), (3, 3))
+    top = _bar(np.asarray(smooth))
+    left = _bar(np.asarray(smooth[top : height - top].T))
     return left, top, width - left, height - top
 
 
@@ -54,7 +61,7 @@ def _bar(picture: _Grey) -> int:
 
 def _dark_rows(picture: _Grey) -> int:
     """How many rows from the top on are dark and plain over most of their length; no more than may be of a bar."""
-    part = picture[: int(_LARGEST * len(picture)) + 2, :: max(1, picture.shape[1] // _SAMPLES)]
+    part = np.ascontiguousarray(picture[: int(_LARGEST * len(picture)) + 2, :: max(1, picture.shape[1] // _SAMPLES)])
     places = [round(percent / 100 * (part.shape[1] - 1)) for percent in (5, _MOST_PERCENT)]
     low, high = np.partition(part, places, axis=1)[:, places].T  # np.percentile interpolates, at four times the cost
     light = np.flatnonzero((high > _DARK) | (high - low > _PLAIN))

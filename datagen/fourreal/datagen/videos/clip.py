@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
-from fourreal.datagen.videos.bars import Box, bright_box
+from fourreal.datagen.videos.bars import Box, Brightest, bright_box
 from fourreal.datagen.videos.crop import crop
+from fourreal.datagen.videos.greys import shrink, size_within, spread
 from fourreal.datagen.videos.hdr import HLG, PQ, tone_map
 
 Images = npt.NDArray[np.uint8]
@@ -45,7 +46,7 @@ class Clip:
         """`times_s` are the times of presentation, from the start of the file, `fps` the rate that was asked for."""
         self.times_s, self.fps = tuple(times_s), fps
         self._reformatter = VideoReformatter()
-        box = bright_box(self._brightest(frames))
+        box = bright_box(self._brightest(frames), frames[0].width, frames[0].height)
         self._frames = crop(frames, box)
         self._inside = _Inside(frames[0], self._frames[0], box)
         self._shown = _Shown(self._frames[0], _display_matrix(frames[0]), pixel_aspect)
@@ -60,18 +61,19 @@ class Clip:
 
         Shrinking averages areas. High dynamic range is tone-mapped.
         """
-        width, height = width or self.size[0], height or self.size[1]
-        images = np.empty((len(self._frames), height, width, 3), np.uint8)
-        for image, frame in zip(images, self._frames, strict=True):
-            image[:] = self._shown.turn(self._image(frame, width, height))
-        return images
+        return np.stack(list(self.pictures(width or self.size[0], height or self.size[1])))
 
-    def greys(self, width: int, height: int) -> Images:
-        """uint8 `[T, height, width]`: brightness in full range, of one pass over the codec's own."""
-        if self._is_hdr:
-            return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in self.images(width, height)])
+    def pictures(self, width: int, height: int) -> Iterator[Images]:
+        """The same one by one, `[height, width, 3]` each."""
+        for frame in self._frames:
+            yield np.ascontiguousarray(self._shown.turn(self._image(frame, width, height)))
+
+    def greys(self, longer_side: int, count: int) -> Images:
+        """uint8 `[N, H, W]`, see `Greys`: brightness in full range, of the codec's own where it has 8 bits."""
+        width, height = size_within(*self.size, longer_side)
         size = self._as_coded(width, height)
-        return np.stack([self._shown.turn(self._reformat(frame, *size, "gray")) for frame in self._frames])
+        frames = [self._frames[i] for i in spread(count, len(self._frames))]
+        return np.stack([self._shown.turn(self._grey(frame, *size)) for frame in frames])
 
     def crop(self, picture: Picture) -> Picture:
         """The part inside the bars of another picture `[H, W, ...]` of the whole frame, upright and of any size."""
@@ -90,16 +92,20 @@ class Clip:
             return tone_map(self._reformat(frame, *size, "rgb48le"), frame.color_trc)
         return np.asarray(cv2.merge(_planes(self._converted(frame, *size, "gbrp"))))
 
-    def _brightest(self, frames: Sequence[av.VideoFrame]) -> Images:
-        """`[H, W]`, as coded: the largest grey value of each pixel over all times."""
-        first = frames[0]
-        if first.format.name not in _EIGHT_BIT_LUMA:
-            greys = [self._reformat(frame, frame.width, frame.height, "gray") for frame in frames]
-            return np.asarray(np.max(greys, axis=0))
-        brightest = functools.reduce(cv2.max, [_luma(frame) for frame in frames])
-        if first.color_range == _FULL_RANGE or first.format.name.startswith(("yuvj", "gray")):
-            return np.asarray(brightest)
-        return np.asarray(cv2.convertScaleAbs(cv2.max(brightest, 16), alpha=255 / 219, beta=-16 * 255 / 219))
+    def _grey(self, frame: av.VideoFrame, width: int, height: int) -> Images:
+        if self._is_hdr:
+            return np.asarray(cv2.cvtColor(self._image(frame, width, height), cv2.COLOR_RGB2GRAY))
+        if frame.format.name not in _EIGHT_BIT_LUMA:
+            return self._reformat(frame, width, height, "gray")
+        return _full_range(frame, shrink(_luma(frame), width, height))
+
+    def _brightest(self, frames: Sequence[av.VideoFrame]) -> Brightest:
+        """As coded: the largest grey value of each pixel over all times."""
+        if frames[0].format.name not in _EIGHT_BIT_LUMA:
+            whole = np.max([self._reformat(frame, frame.width, frame.height, "gray") for frame in frames], axis=0)
+            return lambda part: np.asarray(whole[part])
+        lumas = [_luma(frame) for frame in frames]
+        return lambda part: _full_range(frames[0], np.asarray(functools.reduce(cv2.max, [y[part] for y in lumas])))
 
     def _reformat(self, frame: av.VideoFrame, width: int, height: int, pixel_format: str) -> npt.NDArray[Any]:
         return np.asarray(self._converted(frame, width, height, pixel_format).to_ndarray())
@@ -130,6 +136,13 @@ def _planes(frame: av.VideoFrame) -> list[Images]:
 def _luma(frame: av.VideoFrame) -> Images:
     plane = frame.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+
+
+def _full_range(frame: av.VideoFrame, luma: Images) -> Images:
+    """Brightness of the frame's first plane, 8 bits, as 0 to 255."""
+    if frame.color_range == _FULL_RANGE or frame.format.name.startswith(("yuvj", "gray")):
+        return luma
+    return np.asarray(cv2.convertScaleAbs(cv2.max(luma, 16), alpha=255 / 219, beta=-16 * 255 / 219))
 
 
 class _Shown:

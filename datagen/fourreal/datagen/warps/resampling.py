@@ -1,16 +1,18 @@
 """Sampling a picture between its pixels, at about the price of one OpenCV remap, with little blur and aliasing.
 
-What views see of a picture is doubled once with a windowed sinc, and every view is sampled from the double linearly.
-OpenCV rounds places to 1/32 pixel, of the double: 1/128 pixel is the largest error, where its cubic and Lanczos
-kernels, 4 and 11 times as slow, are off by 1/64. What the linear step blurs is added beforehand; where a view shrinks
-the picture, the double is blurred to the size of the view's pixels, so that little aliases.
+Views are sampled linearly from a picture of twice the resolution, made once for all of them: straight from the video
+where that is large enough, otherwise by a windowed sinc. OpenCV rounds places to 1/32 pixel, of the double: 1/128 pixel
+is the largest error, where its cubic and Lanczos kernels, 4 and 11 times as slow, are off by 1/64. What the linear step
+blurs is added beforehand; where a view shrinks the picture, the double is blurred to the size of the view's pixels, so
+that little aliases.
 
-Pictures are bytes or floats. Bytes are rounded after each of the two directions and after sampling: 0.48 grey levels
+Pictures are bytes or floats. Bytes are rounded after each of the directions and after sampling: 0.48 grey levels
 (RMS) where floats, rounded once at the end, have 0.42 (tests/datagen/warps/test_resampling.py).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -29,8 +31,13 @@ SUPPORT = 5
 _LEVEL = 1.2
 """Views whose pixels differ in area by less than this share a double."""
 _HALFWAY = np.sinc([-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5]) * np.sinc(np.arange(-3.5, 4.0) / 4)
-_HALFWAY /= _HALFWAY.sum()
+_HALFWAY = (_HALFWAY / _HALFWAY.sum()).astype(np.float32)
 """Lanczos' kernel of 8 taps at half a pixel; its second moment is 0, so it keeps parabolas."""
+
+IN_DOUBLE = np.array([[2.0, 0.0, -0.5], [0.0, 2.0, -0.5], [0.0, 0.0, 1.0]])
+"""Places in a picture to places in what `Doubler` makes of it: its pixels stay, others come between them."""
+IN_FINE = np.diag([2.0, 2.0, 1.0])
+"""Places in a picture to places in the same of twice the resolution, four pixels for each."""
 
 
 class Doubler:
@@ -40,9 +47,10 @@ class Doubler:
     """
 
     def __init__(self, height: int, width: int, channels: int, dtype: npt.DTypeLike = np.float32) -> None:
-        """`dtype` is that of the pictures: float32 or uint8. Four channels of bytes are faster than three."""
-        self._tall = np.empty((2 * height, width, channels), dtype)
-        self._filtered = np.empty_like(self._tall)
+        """`dtype` is that of the pictures: float32 or uint8."""
+        self._corrected = np.empty((height, width, channels), dtype)
+        self._between = np.empty_like(self._corrected)
+        self._wide = np.empty((height, 2 * width, channels), dtype)
         self._out = np.empty((2 * height, 2 * width, channels), dtype)
 
     def __call__(self, image: Picture, level: int) -> Picture:
@@ -54,46 +62,66 @@ class Doubler:
         multiple of the second difference, so they are one filter of three taps.
         """
         bend = (_LEVEL**level - 1.0) / 24.0 - 1.0 / 48.0
-        correction = np.array([bend, 1.0 - 2.0 * bend, bend])
-        at, between = correction.astype(np.float32), np.convolve(_HALFWAY, correction).astype(np.float32)
-        _filter(image, at[:, None], (0, 1), self._tall[::2])
-        _filter(image, between[:, None], (0, 4), self._tall[1::2])
-        filtered, out = _as_pixels(self._filtered), _as_pixels(self._out)
-        for column, kernel, anchor in ((0, at, 1), (1, between, 4)):
-            _filter(self._tall, kernel[None], (anchor, 0), self._filtered)
-            out[:, column::2] = filtered
+        correction = np.array([bend, 1.0 - 2.0 * bend, bend], np.float32)
+        _filter(image, np.outer(correction, correction), (1, 1), self._corrected)
+        _filter(self._corrected, _HALFWAY[None], (3, 0), self._between)
+        wide = _as_pixels(self._wide)
+        wide[:, ::2], wide[:, 1::2] = _as_pixels(self._corrected), _as_pixels(self._between)
+        self._out[::2] = self._wide
+        _filter(self._wide, _HALFWAY[:, None], (0, 3), self._out[1::2])
         return self._out
 
 
-def level_of(view_to_view0: Array, height: int, width: int) -> int:
-    """By how much a view shrinks the picture: 0 is not at all, each further level 1.2 times in area.
+def soften(fine: Picture, level: int) -> Picture:
+    """A picture `[2h, 2w, C]` of twice the resolution, blurred to what views of this level ask for.
+
+    Its pixels have variance 1/48 (in those of the picture of single resolution), linear sampling adds 1/24, a view's
+    pixels have `s^2 / 12`: see `Doubler`.
+    """
+    variance = _LEVEL**level / 3.0 - 0.25  # in pixels of the fine picture
+    if variance <= 0.0:
+        return fine
+    if variance < 0.5:  # three taps, of which the outer are half of it
+        size, sigma = 3, math.sqrt(-0.5 / math.log(0.5 * variance / (1.0 - variance)))
+    else:
+        sigma = math.sqrt(variance)
+        size = 2 * math.ceil(2.5 * sigma) + 1
+    return np.asarray(cv2.GaussianBlur(fine, (size, size), sigma, borderType=cv2.BORDER_REPLICATE))
+
+
+def levels_of(view_to_view0: Array, height: int, width: int) -> list[int]:
+    """By how much each view, of `[V, 3, 3]`, shrinks the picture: 0 is not at all, each further level 1.2 times in area.
 
     It is the mean over the view of the pixel's second moment, x or y, whichever is larger.
     """
     x, y = np.meshgrid(np.linspace(0.0, width, 5), np.linspace(0.0, height, 5))
     points = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3)
-    mapped = points @ view_to_view0.T
-    place = mapped[:, :2] / mapped[:, 2:]
-    # d(place) / d(x, y) of a homography, [N, 2 of place, 2 of x and y]
-    slope = (view_to_view0[None, :2, :2] - place[:, :, None] * view_to_view0[None, 2:, :2]) / mapped[:, 2:, None]
-    moment = float((slope**2).sum(axis=2).mean(axis=0).max())
-    return max(0, round(float(np.log(moment) / np.log(_LEVEL))))
+    mapped = points @ view_to_view0.swapaxes(1, 2)
+    place, depth = mapped[..., :2] / mapped[..., 2:], mapped[..., 2, None, None]
+    # d(place) / d(x, y) of a homography, [V, N, 2 of place, 2 of x and y]
+    slope = (view_to_view0[:, None, :2, :2] - place[..., None] * view_to_view0[:, None, 2:, :2]) / depth
+    moment = (slope**2).sum(axis=3).mean(axis=1).max(axis=1)
+    return [max(0, round(level)) for level in (np.log(moment) / np.log(_LEVEL)).tolist()]
 
 
-def sampling_map(view_to_source: Array, height: int, width: int) -> Places:
-    """Where in the double of a source each pixel of a view lies, for `sample`, in 1/32 of its pixels."""
-    m = view_to_source
-    x, y = np.arange(width)[None] + 0.5, np.arange(height)[:, None] + 0.5
-    scale = 2.0 / (m[2, 0] * x + (m[2, 1] * y + m[2, 2]))
-    at_x = (m[0, 0] * x + (m[0, 1] * y + m[0, 2])) * scale - 1.0
-    at_y = (m[1, 0] * x + (m[1, 1] * y + m[1, 2])) * scale - 1.0
-    whole, rest = cv2.convertMaps(at_x.astype(np.float32), at_y.astype(np.float32), cv2.CV_16SC2)
+def sampling_map(view_to_picture: Array, height: int, width: int) -> Places:
+    """Where in a picture each pixel of a view lies, for `sample`; pixel centres are at +0.5."""
+    m = view_to_picture.astype(np.float32)
+    x, y = np.arange(width, dtype=np.float32)[None] + 0.5, np.arange(height, dtype=np.float32)[:, None] + 0.5
+    depth = m[2, 0] * x + (m[2, 1] * y + m[2, 2])
+    at = []
+    for row in m[:2]:
+        places = row[0] * x + (row[1] * y + row[2])
+        places /= depth
+        places -= 0.5
+        at.append(places)
+    whole, rest = cv2.convertMaps(*at, cv2.CV_16SC2)
     return whole, rest
 
 
-def sample(doubled: Picture, places: Places, out: Picture) -> None:
+def sample(picture: Picture, places: Places, out: Picture) -> None:
     """Write the picture at the places of a `sampling_map` to `out` `[H, W, C]`, C at most 4, of the same type."""
-    cv2.remap(doubled, *places, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
+    cv2.remap(picture, *places, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
 
 
 def to_bytes(image: Image, out: npt.NDArray[np.uint8]) -> None:
@@ -106,6 +134,5 @@ def _filter(image: Picture, kernel: Image, anchor: tuple[int, int], out: Picture
 
 
 def _as_pixels(image: Picture) -> npt.NDArray[Any]:
-    """The same memory with a pixel as one element: numpy copies these six times as fast as runs of three numbers."""
-    size = image.shape[2] * image.itemsize
-    return image.view(np.uint32 if size == 4 else f"V{size}")[..., 0]
+    """The same memory with a pixel as one element: numpy copies these much faster than runs of three numbers."""
+    return image.view(f"V{image.shape[2] * image.itemsize}")[..., 0]

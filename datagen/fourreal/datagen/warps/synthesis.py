@@ -5,6 +5,7 @@ Motion along the time axis is the scene's alone, motion along the view axis the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -14,8 +15,20 @@ import numpy.typing as npt
 from fourreal.datagen.warps.layers import Layers, composite, paint_layers
 from fourreal.datagen.warps.paths import Array
 from fourreal.datagen.warps.placement import Warp
-from fourreal.datagen.warps.resampling import SUPPORT, Doubler, Picture, level_of, sample, sampling_map, to_bytes
+from fourreal.datagen.warps.resampling import (
+    IN_DOUBLE,
+    IN_FINE,
+    SUPPORT,
+    Doubler,
+    Picture,
+    levels_of,
+    sample,
+    sampling_map,
+    soften,
+    to_bytes,
+)
 
+Frame = npt.NDArray[np.uint8]
 Frames = npt.NDArray[np.uint8]
 
 
@@ -34,34 +47,49 @@ class Views:
 class _Sampler:
     """Samples one layer for all views; what is the same at all times is worked out once."""
 
-    def __init__(self, view_to_view0: Array, warp: Warp, height: int, width: int, like: Picture) -> None:
-        """`like` is a picture `[..., C]` of the layer's channels and type."""
-        channels = like.shape[-1]
+    def __init__(
+        self, view_to_view0: Array, warp: Warp, height: int, width: int, like: Picture, *, fine: bool = False
+    ) -> None:
+        """`like` is a picture `[..., C]` of the layer's channels and type; `fine` ones have twice the resolution."""
+        channels, self._fine = like.shape[-1], fine
         into_source = np.array([[1.0, 0.0, warp.left], [0.0, 1.0, warp.top], [0.0, 0.0, 1.0]])
-        to_source = [into_source @ matrix for matrix in view_to_view0]
-        self.levels = [level_of(matrix, height, width) for matrix in view_to_view0]
+        to_source = into_source @ view_to_view0
+        self.levels = levels_of(view_to_view0, height, width)
         self.parts: dict[int, tuple[slice, slice]] = {}
         """What the views of a level read of the source: rows and columns."""
         self.doublers: dict[int, Doubler] = {}
         for level in set(self.levels[1:]):
-            seen = [matrix for matrix, of in zip(to_source[1:], self.levels[1:], strict=True) if of == level]
-            rows, columns = self.parts[level] = part_read(np.stack(seen), height, width, warp.shrunk_size)
-            self.doublers[level] = Doubler(rows.stop - rows.start, columns.stop - columns.start, channels, like.dtype)
+            seen = to_source[1:][np.array(self.levels[1:]) == level]
+            rows, columns = self.parts[level] = part_read(seen, height, width, warp.shrunk_size)
+            if not fine:
+                size = rows.stop - rows.start, columns.stop - columns.start
+                self.doublers[level] = Doubler(*size, channels, like.dtype)
+        in_double = IN_FINE if fine else IN_DOUBLE
         self.places = [
-            sampling_map(_moved(matrix, *self.parts[level]), height, width)
+            sampling_map(in_double @ _moved(matrix, *self.parts[level]), height, width)
             for matrix, level in zip(to_source[1:], self.levels[1:], strict=True)
         ]
         self.doubled: dict[int, Picture] = {}
         self._out = np.empty((height, width, channels), like.dtype)
 
     def show(self, image: Picture) -> None:
-        """Take the layer `[h, w, C]` of the next time."""
-        self.doubled = {level: double(image[self.parts[level]], level) for level, double in self.doublers.items()}
+        """Take the layer `[h, w, C]`, or `[2h, 2w, C]`, of the next time."""
+        if self._fine:
+            self.doubled = {level: soften(image[_twice(part)], level) for level, part in self.parts.items()}
+        else:
+            self.doubled = {level: double(image[self.parts[level]], level) for level, double in self.doublers.items()}
 
-    def view(self, v: int) -> Picture:
-        """View v, but not 0, `[H, W, C]`; valid until the next call."""
-        sample(self.doubled[self.levels[v]], self.places[v - 1], self._out)
-        return self._out
+    def view(self, v: int, out: Picture | None = None) -> Picture:
+        """View v, but not 0, `[H, W, C]`: written to `out`, or valid until the next call."""
+        out = self._out if out is None else out
+        sample(self.doubled[self.levels[v]], self.places[v - 1], out)
+        return out
+
+
+def _twice(part: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The same part of a picture of twice the resolution."""
+    rows, columns = (slice(2 * one.start, 2 * one.stop) for one in part)
+    return rows, columns
 
 
 def _moved(to_source: Array, rows: slice, columns: slice) -> Array:
@@ -79,31 +107,41 @@ def part_read(to_source: Array, height: int, width: int, source_size: tuple[int,
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def synthesize(clip: Frames, warp: Warp, height: int, width: int, layers: Layers | None = None) -> Views:
-    """Turn the frames of a clip into views; `clip` `[T, h, w, 3]` and `layers` have the warp's `shrunk_size`."""
-    V, T = warp.view_to_view0.shape[1], len(clip)
-    frames = np.empty((V, T, height, width, 3), np.uint8)
-    mask = None if layers is None else np.empty((V, T, height, width), np.uint8)
-    rows, columns = slice(warp.top, warp.top + height), slice(warp.left, warp.left + width)
-    frames[0] = clip[:, rows, columns]
+def synthesize(
+    clip: Iterable[Frame], times: int, warp: Warp, height: int, width: int, layers: Layers | None = None
+) -> Views:
+    """Turn the frames of a clip into views.
+
+    `clip` gives `[h, w, 3]`, of the warp's `shrunk_size`, as `layers` are; where there are none, it may be of twice that
+    size, of which view 0 is the mean of every four pixels.
+    """
+    V = warp.view_to_view0.shape[1]
+    frames = np.empty((V, times, height, width, 3), np.uint8)
+    mask = None if layers is None else np.empty((V, times, height, width), np.uint8)
+    inside = slice(warp.top, warp.top + height), slice(warp.left, warp.left + width)
     if layers is None or mask is None:
-        # With a fourth channel OpenCV doubles and samples bytes faster.
-        picture = np.empty((*clip.shape[1:3], 4), np.uint8)
-        sampler = _Sampler(warp.view_to_view0[0], warp, height, width, picture)
+        sampler: _Sampler | None = None
         for t, frame in enumerate(clip):
-            sampler.show(cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA, dst=picture))
+            fine = frame.shape[:2] != warp.shrunk_size[::-1]
+            sampler = sampler or _Sampler(warp.view_to_view0[0], warp, height, width, frame, fine=fine)
+            sampler.show(frame)
+            if fine:
+                cv2.resize(frame[_twice(inside)], (width, height), dst=frames[0, t], interpolation=cv2.INTER_AREA)
+            else:
+                frames[0, t] = frame[inside]
             for v in range(1, V):
-                cv2.cvtColor(sampler.view(v), cv2.COLOR_RGBA2RGB, dst=frames[v, t])
+                sampler.view(v, frames[v, t])
         return Views(frames, warp.homographies)
     samplers = [
         _Sampler(matrices, warp, height, width, np.empty(4 if layer else 3, np.float32))
         for layer, matrices in enumerate(warp.view_to_view0)
     ]
     for t, frame in enumerate(clip):
+        frames[0, t] = frame[inside]
         coverage = layers.coverage[:, t]
         for sampler, layer in zip(samplers, paint_layers(frame.astype(np.float32), coverage), strict=True):
             sampler.show(layer)
-        to_bytes(255.0 * (1.0 - np.prod(1.0 - coverage[:, rows, columns], axis=0)), mask[0, t])
+        to_bytes(255.0 * (1.0 - np.prod(1.0 - coverage[:, *inside], axis=0)), mask[0, t])
         for v in range(1, V):
             image, share = composite([sampler.view(v) for sampler in samplers])
             to_bytes(image, frames[v, t])

@@ -1,0 +1,48 @@
+"""Brightness of a clip's frames at the sizes at which it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Grey = npt.NDArray[np.uint8]
+Greys = Callable[[int, int], Grey]
+"""Brightness of a clip: given a longer side (pixels) and a number of frames, these frames, spread evenly from its first
+to its last and shrunk until neither side is longer, `[N, H, W]`."""
+
+
+def spread(count: int, length: int) -> list[int]:
+    """At most `count` of `length` numbers, evenly from the first to the last."""
+    return sorted({round(i) for i in np.linspace(0, length - 1, min(count, length))})
+
+
+def shrink(grey: Grey, width: int, height: int) -> Grey:
+    """A picture `[h, w]` at another, smaller size: halved while it can be, and the rest linearly.
+
+    Of all ways to shrink bytes OpenCV's halving is by far the fastest (a tenth of averaging areas of 720p), and of two
+    pixels linear sampling sees both.
+    """
+    while grey.shape[0] >= 2 * height and grey.shape[1] >= 2 * width:
+        even = grey[: grey.shape[0] // 2 * 2, : grey.shape[1] // 2 * 2]
+        grey = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def size_within(width: int, height: int, longer_side: int) -> tuple[int, int]:
+    """Width and height, shrunk until neither is more than `longer_side`."""
+    scale = min(1.0, longer_side / max(width, height))
+    return max(8, round(scale * width)), max(8, round(scale * height))
+
+
+def shrunk(frames: Grey, longer_side: int) -> Grey:
+    """Frames `[T, h, w]` as `[T, H, W]`, shrunk until neither side is longer than `longer_side`."""
+    size = size_within(frames.shape[2], frames.shape[1], longer_side)
+    return frames if size == frames.shape[:0:-1] else np.stack([shrink(frame, *size) for frame in frames])
+
+
+def greys_of(frames: Grey) -> Greys:
+    """Those of frames `[T, h, w]` that are there already."""
+    return lambda longer_side, count: shrunk(frames[spread(count, len(frames))], longer_side)
