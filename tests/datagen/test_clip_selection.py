@@ -147,7 +147,9 @@ def test_subtitles_are_found_on_real_videos_and_nothing_else_is(real_clips: dict
     share = {name: text_share(greys_of(grey_of(clip))(480, 3)) for name, clip in scenes.items()}
     assert max(share.values()) <= ClipFilters.max_text, share
     for colour in ((245, 245, 245), (240, 220, 40)):
-        found = [text_share(greys_of(grey_of(subtitled(c, colour)))(480, 3)) > ClipFilters.max_text for c in scenes.values()]
+        found = [
+            text_share(greys_of(grey_of(subtitled(c, colour)))(480, 3)) > ClipFilters.max_text for c in scenes.values()
+        ]
         assert np.mean(found) >= 0.9
 
 

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +48,19 @@ def test_plain_webdataset_reads_our_shards(filled: Storage) -> None:
     samples = list(wds.WebDataset([filled.path("shard-000000.tar")], shardshuffle=False))
     assert [sample["__key__"] for sample in samples] == ["a", "b"]
     assert json.loads(samples[0]["meta.json"])["key"] == "a"
+
+
+def test_shards_are_what_webdatasets_writer_gives(filled: Storage, make_grid: GridMaker) -> None:
+    buffer = io.BytesIO()
+    with wds.TarWriter(buffer, encoder=False, mtime=0.0, user="fourreal", group="fourreal", mode=0o644) as tar:
+        tar.write({"__key__": "c", **encode(make_grid("c", seed=2))})
+    assert filled.read("shard-000001.tar") == buffer.getvalue()
+
+
+def test_writing_shards_imports_no_torch() -> None:
+    """It would cost every worker of a data job 180 MB."""
+    script = "import sys, fourreal.datagen.synthesize; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
 
 
 def test_a_shard_without_its_record_does_not_exist(filled: Storage) -> None:

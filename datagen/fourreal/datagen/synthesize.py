@@ -37,7 +37,7 @@ from fourreal.platform.grid import Grid, GridMeta
 from fourreal.platform.storage import Storage
 
 Range = tuple[float, float]
-_PACKAGES = ("fourreal", "av", "opencv-python-headless", "scenedetect", "numpy")
+_PACKAGES = ("fourreal", "av", "opencv-python-headless", "numpy")
 """Named with their versions on the dataset card."""
 _UNKNOWN = (
     "Of videos marked *unknown*, nothing says who may use them, and being found somewhere is no licence: ask before "
@@ -121,6 +121,8 @@ class Synthesizer:
             config.filters, config.height, config.width, still=config.still, still_scenes=config.still_scenes
         )
         self.reader = ClipReader(config.timing, self.judge, limit_s=config.clip_limit_s)
+        self._layered: tuple[VideoSource, bool] | None = None
+        """Whether the last file has layers beside it: to look takes a dozen requests in an object store."""
 
     def process(self, item: Item) -> Grid:
         """See `Processor`."""
@@ -164,7 +166,9 @@ class Synthesizer:
         family = self.config.family
         if family != "mixed":
             return family
-        return str(rng.choice([*sorted(PLANAR_FAMILIES), *(["parallax"] if has_layers(source) else [])]))
+        if self._layered is None or self._layered[0] != source:
+            self._layered = source, has_layers(source)
+        return str(rng.choice([*sorted(PLANAR_FAMILIES), *(["parallax"] if self._layered[1] else [])]))
 
     def _freeze_time(self, item: Item, clip: Clip, rng: np.random.Generator) -> Grid:
         c = self.config

@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
-import webdataset as wds
 from pydantic import TypeAdapter, ValidationError
-from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from fourreal.platform.codec import MEMBERS, META, EncodedGrid
 from fourreal.platform.errors import UserError
@@ -75,12 +73,16 @@ def write_shard(
     buffer = io.BytesIO()
     keys: list[str] = []
     motion: dict[str, Mapping[str, float]] = {}
-    with wds.TarWriter(buffer, encoder=False, mtime=0.0, user="fourreal", group="fourreal", mode=0o644) as tar:
+    with tarfile.open(fileobj=buffer, mode="w|") as tar:
         for key, members in samples:
             unknown = set(members) - MEMBERS
             if unknown or META not in members:
                 raise ValueError(f"sample {key!r} has members {sorted(members)}; a shard holds {sorted(MEMBERS)}")
-            tar.write({"__key__": check_key(key), **members})
+            for name in sorted(members):
+                member = tarfile.TarInfo(f"{check_key(key)}.{name}")
+                member.size, member.mode, member.mtime = len(members[name]), 0o644, 0.0
+                member.uname = member.gname = "fourreal"
+                tar.addfile(member, io.BytesIO(members[name]))
             keys.append(key)
             motion[key] = json.loads(members[META]).get("motion", {})
     if len(set(keys)) != len(keys):
@@ -156,6 +158,9 @@ def read_grid(storage: Storage, key: str) -> EncodedGrid:
 
 
 def _read_tar(stream: BinaryIO, where: str) -> Iterator[EncodedGrid]:
+    # Where torch is installed, webdataset imports it: 180 MB and a second that workers who only write can do without.
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
     files = tar_file_expander([{"url": where, "stream": stream}])
     for sample in group_by_keys(_only_known_members(files, where), keys=_split_name, lcase=False):
         key = sample.pop("__key__")

@@ -91,7 +91,8 @@ class VideoDecoder:
         """Time of the last packet, whether it could be decoded or not."""
         self.is_damaged = False
         """Whether frames are being left out, since packets before them could not be decoded."""
-        self._start_s = float((self._stream.start_time or 0) * self._stream.time_base)
+        self._tick_s = float(self._stream.time_base)
+        self._start_s = (self._stream.start_time or 0) * self._tick_s
 
     def close(self) -> None:
         """Close the file (and not the source that was handed over open)."""
@@ -162,14 +163,14 @@ class VideoDecoder:
         try:
             for packet in self._container.demux(self._stream):
                 if packet.pts is not None:
-                    self.read_until_s = max(self.read_until_s, float(packet.pts * packet.time_base) - self._start_s)
+                    self.read_until_s = max(self.read_until_s, packet.pts * self._tick_s - self._start_s)
                 yield packet
         except (av.FFmpegError, OSError) as error:
             raise UserError(f"{self._name} cannot be decoded: {error.strerror}") from None
 
     def _time_s(self, image: av.VideoFrame, last_s: float) -> float:
         if image.pts is not None:
-            return float(image.pts * image.time_base) - self._start_s
+            return float(image.pts * self._tick_s) - self._start_s
         return last_s + 1.0 / (self.info.fps or 25.0) if math.isfinite(last_s) else 0.0
 
 

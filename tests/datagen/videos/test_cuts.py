@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scenedetect import FrameTimecode
+from scenedetect.detectors import AdaptiveDetector
+from tests.datagen.clip_scenes import texture
 from tests.datagen.moving_pictures import write_timed
 
 from fourreal.datagen.videos.cuts import SMALL_SIZE, CutDetector
@@ -38,6 +41,31 @@ def _shots(shared_data: Path, width: int, height: int) -> list[np.ndarray]:
 def _find(frames: np.ndarray) -> list[int]:
     detector = CutDetector()
     return [cut for frame in frames for cut in detector.push(np.ascontiguousarray(frame))] + detector.finish()
+
+
+def test_hard_cuts_are_those_of_pyscenedetect() -> None:
+    """Shots of one to nine frames that move at random, some of them alike."""
+    rng = np.random.default_rng(0)
+    width, height = SMALL_SIZE
+    shots = []
+    for seed in range(40):
+        picture = texture(seed % 25, 2 * height, 2 * width)
+        place = rng.uniform(0, height / 2, 2)
+        for _ in range(int(rng.integers(1, 10))):
+            place = np.clip(place + rng.normal(0, 1.5, 2), 0, height - 1)
+            y, x = place.astype(int)
+            shots.append(picture[y : y + height, x : x + width].round().astype(np.uint8))
+    theirs = AdaptiveDetector(adaptive_threshold=3.0, min_content_val=14.0, min_scene_len=1, window_width=2)
+    padded = [shots[0]] * 2 + shots + [shots[-1]] * 2
+    expected = [
+        int(cut.frame_num) - 2
+        for number, frame in enumerate(padded)
+        for cut in theirs.process_frame(FrameTimecode(number, fps=25.0), frame)
+    ]
+    detector = CutDetector()
+    hard = [cut for frame in padded for cut in detector._show(frame)]
+    assert hard == expected
+    assert 15 < len(hard) < 40
 
 
 def test_nothing_is_found_in_single_shots(shared_data: Path) -> None:

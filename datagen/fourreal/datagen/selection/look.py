@@ -15,7 +15,7 @@ _BLUR_PIXELS = 9
 
 
 def look_statistics(grey: Grey, fine: Grey) -> dict[str, float]:
-    """What the frames of a clip look like; `grey` `[T, H, W]` is small, `fine` some as large as the grid will show them.
+    """What the frames of a clip look like; `grey` `[T, H, W]` is small, `fine` some of the grid's size.
 
     `brightness_p5` and `brightness_p95` are percentiles over the whole clip, `contrast` the lowest frame's difference
     between these percentiles. `flicker` is the mean distance of a frame's mean brightness from the mean of its

@@ -7,13 +7,12 @@ the resolution; a *step* is one frame of the clip to the next.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fourreal.datagen.selection.tracks import DENSE, SPARSE, Span, follow
+from fourreal.datagen.selection.tracks import SPARSE, Span, follow
 from fourreal.datagen.videos.greys import Grey
 
 Array = npt.NDArray[np.float64]
@@ -59,7 +58,7 @@ class _SpanMotion:
     """`[P]`: moves as the camera makes something still move, near or far."""
 
 
-def motion_statistics(grey: Grey, cell: Literal[8, 12] = SPARSE) -> dict[str, float]:
+def motion_statistics(grey: Grey, cell: int = SPARSE) -> dict[str, float]:
     """How a clip `[T, H, W]` of small grey frames moves; see `follow` for `cell`.
 
     `p95_share` is the 95th percentile over points of each point's mean step, as a render's; `camera_share` the mean
@@ -199,7 +198,9 @@ def _cameras(points: Array) -> Array | None:
     found = [np.eye(3)]
     by_affine = 0
     for frame in points[1:]:
-        affine, explained = cv2.estimateAffine2D(points[0], frame, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PIXELS)
+        affine, explained = cv2.estimateAffine2D(
+            points[0], frame, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PIXELS
+        )
         if affine is None:
             return None
         found.append(np.vstack([affine, [0.0, 0.0, 1.0]]))

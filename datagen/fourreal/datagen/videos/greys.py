@@ -27,7 +27,7 @@ def shrink(grey: Grey, width: int, height: int) -> Grey:
     """
     while grey.shape[0] >= 2 * height and grey.shape[1] >= 2 * width:
         even = grey[: grey.shape[0] // 2 * 2, : grey.shape[1] // 2 * 2]
-        grey = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        grey = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR))
 
 

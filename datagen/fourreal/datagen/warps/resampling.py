@@ -65,8 +65,7 @@ class Doubler:
         correction = np.array([bend, 1.0 - 2.0 * bend, bend], np.float32)
         _filter(image, np.outer(correction, correction), (1, 1), self._corrected)
         _filter(self._corrected, _HALFWAY[None], (3, 0), self._between)
-        wide = _as_pixels(self._wide)
-        wide[:, ::2], wide[:, 1::2] = _as_pixels(self._corrected), _as_pixels(self._between)
+        _interleave(self._corrected, self._between, self._wide)
         self._out[::2] = self._wide
         _filter(self._wide, _HALFWAY[:, None], (0, 3), self._out[1::2])
         return self._out
@@ -90,7 +89,8 @@ def soften(fine: Picture, level: int) -> Picture:
 
 
 def levels_of(view_to_view0: Array, height: int, width: int) -> list[int]:
-    """By how much each view, of `[V, 3, 3]`, shrinks the picture: 0 is not at all, each further level 1.2 times in area.
+    """By how much each view, of `[V, 3, 3]`, shrinks the picture: 0 is not at all, each further level 1.2 times in
+    area.
 
     It is the mean over the view of the pixel's second moment, x or y, whichever is larger.
     """
@@ -109,13 +109,8 @@ def sampling_map(view_to_picture: Array, height: int, width: int) -> Places:
     m = view_to_picture.astype(np.float32)
     x, y = np.arange(width, dtype=np.float32)[None] + 0.5, np.arange(height, dtype=np.float32)[:, None] + 0.5
     depth = m[2, 0] * x + (m[2, 1] * y + m[2, 2])
-    at = []
-    for row in m[:2]:
-        places = row[0] * x + (row[1] * y + row[2])
-        places /= depth
-        places -= 0.5
-        at.append(places)
-    whole, rest = cv2.convertMaps(*at, cv2.CV_16SC2)
+    at_x, at_y = ((row[0] * x + (row[1] * y + row[2])) / depth - np.float32(0.5) for row in m[:2])
+    whole, rest = cv2.convertMaps(at_x, at_y, cv2.CV_16SC2)
     return whole, rest
 
 
@@ -133,6 +128,9 @@ def _filter(image: Picture, kernel: Image, anchor: tuple[int, int], out: Picture
     cv2.filter2D(image, -1, kernel, dst=out, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
 
 
-def _as_pixels(image: Picture) -> npt.NDArray[Any]:
-    """The same memory with a pixel as one element: numpy copies these much faster than runs of three numbers."""
-    return image.view(f"V{image.shape[2] * image.itemsize}")[..., 0]
+def _interleave(even: Picture, odd: Picture, out: Picture) -> None:
+    """Columns of two pictures `[h, w, C]` in turns, plane by plane: OpenCV merges planes four times as fast as numpy
+    copies pixels of three numbers."""
+    height, width = even.shape[:2]
+    planes = [cv2.merge(pair).reshape(height, 2 * width) for pair in zip(cv2.split(even), cv2.split(odd), strict=True)]
+    cv2.merge(planes, dst=out)

@@ -112,8 +112,8 @@ def synthesize(
 ) -> Views:
     """Turn the frames of a clip into views.
 
-    `clip` gives `[h, w, 3]`, of the warp's `shrunk_size`, as `layers` are; where there are none, it may be of twice that
-    size, of which view 0 is the mean of every four pixels.
+    `clip` gives `[h, w, 3]`, of the warp's `shrunk_size`, as `layers` are; where there are none, it may be twice as
+    large, and view 0 is the mean of every four pixels.
     """
     V = warp.view_to_view0.shape[1]
     frames = np.empty((V, times, height, width, 3), np.uint8)
