@@ -1,11 +1,12 @@
-"""Order of the data, and what batches hold and decode."""
+"""What batches hold and decode, and that they are the same however they come about."""
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,78 +18,77 @@ from fourreal.platform.codec import encode
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training.data import (
-    BatchShape,
-    BatchStream,
-    DataPosition,
-    Prefetcher,
-    check_folder,
-    fit,
-    to_model,
-    to_pixels,
-)
+from fourreal.training.catalogue import BatchShape
+from fourreal.training.data import Batch, BatchStream, DataPosition, DataSettings, Prefetcher, clean_frames
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, border_given
-from fourreal.training.order import Position, Worker, epoch_order
+from fourreal.training.order import Worker
+from fourreal.training.pixels import fit, to_model, to_pixels
+from fourreal.training.settings.groups import AugmentSettings, LoaderSettings, MixtureSettings
 
 MakeFolder = Callable[..., str]
 
 BASE = BatchShape("base", batch_size=2, views=3, times=4, height=8, width=12)
 GRID = BatchShape("grid", batch_size=2, views=3, times=4, height=8, width=12)
+STORED = replace(GRID, height=16, width=24)
 ALONE = Worker(0, 1)
 
 
 def stream(
-    folders: list[str], shape: BatchShape, worker: Worker = ALONE, at: DataPosition | None = None
+    folders: list[str], *shapes: BatchShape, worker: Worker = ALONE, at: DataPosition | None = None, **changes: Any
 ) -> BatchStream:
-    return BatchStream(folders, [1.0] * len(folders), shape, 5, worker=worker, position=at)
+    data = DataSettings(tuple(folders), changes.pop("weights", (1.0,) * len(folders)), shapes, 5, **changes)
+    return BatchStream(data, worker=worker, position=at)
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 5])
-def test_workers_together_see_every_grid_once_an_epoch(world: int) -> None:
-    shards = [[f"{shard}-{i}" for i in range(count)] for shard, count in enumerate((3, 7, 1, 5, 2, 6, 4))]
-    everything = sorted((shard, key) for shard, keys in enumerate(shards) for key in keys)
-    for epoch in (0, 1):
-        parts = [epoch_order(shards, 0, epoch, Worker(rank, world)) for rank in range(world)]
-        assert sorted(itertools.chain(*parts)) == everything
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert epoch_order(shards, 0, 0, ALONE) == epoch_order(shards, 0, 0, ALONE)
-    assert epoch_order(shards, 0, 0, ALONE) != epoch_order(shards, 0, 1, ALONE)
-    assert epoch_order(shards, 0, 0, ALONE) != epoch_order(shards, 1, 0, ALONE)
+def same(one: Batch, other: Batch) -> bool:
+    assert (one.context is None) == (other.context is None)
+    contexts = one.context is None or torch.equal(one.context, other.context)  # type: ignore[arg-type]
+    tensors = ((one.frames, other.frames), (one.given, other.given), (one.sources, other.sources))
+    return contexts and all(torch.equal(a, b) for a, b in tensors)
 
 
-def test_a_worker_reads_each_shard_in_one_stretch() -> None:
-    """However many shards there are, a worker comes back to none of them: windows hold a few whole shards."""
-    shards = [[f"{shard}-{i}" for i in range(5)] for shard in range(12)]
-    order = [shard for shard, _ in epoch_order(shards, 0, 0, ALONE)]
-    for shard in range(12):
-        places = [place for place, other in enumerate(order) if other == shard]
-        assert places[-1] - places[0] < 4 * 5
+def numbers(batch: Batch) -> list[int]:
+    """Which of the first 20 grids of `make_folder` the samples of a batch are, whether mirrored or not."""
+    corners = batch.frames.flatten(1, -4)[:, :, 0]
+    return [int(min(corner[..., 0, 0].min(), corner[..., -1, 0].min())) for corner in corners]
 
 
-def test_a_stream_resumed_from_json_goes_on_exactly(make_folder: MakeFolder) -> None:
-    folders = [make_folder("a"), make_folder("b", shards=(4,), start=50)]
-    for shape in (BASE, GRID):
-        first = stream(folders, shape, Worker(1, 2))
-        for _ in range(4):
-            first.next()
-        position = DataPosition.from_json(first.position.to_json())
-        expected = [first.next() for _ in range(8)]
-        second = stream(folders, shape, Worker(1, 2), position)
-        for batch in expected:
-            again = second.next()
-            assert torch.equal(batch.frames, again.frames)
-            assert torch.equal(batch.given, again.given)
-            assert (batch.context is None) == (again.context is None)
-        assert first.position == second.position
-        assert first.position.folders != (Position(), Position())
+@pytest.mark.parametrize("shapes", [(BASE,), (GRID,), (GRID, replace(GRID, times=6, batch_size=1))])
+def test_a_run_goes_on_with_the_same_batches_on_any_number_of_workers(
+    make_folder: MakeFolder, shapes: tuple[BatchShape, ...]
+) -> None:
+    """Four workers, then two of twice the batch, then one: as if it had been one all along."""
+    folders = [make_folder("a", shards=(3, 2, 4, 3)), make_folder("b", shards=(4,), shape=(3, 6, 16, 24), start=50)]
+    one_shapes = [replace(shape, batch_size=shape.batch_size * 4) for shape in shapes]
+    alone = stream(folders, *one_shapes)
+    position: DataPosition | None = None
+    for world in (4, 2, 1):
+        sized = [replace(shape, batch_size=shape.batch_size * 4 // world) for shape in shapes]
+        workers = [stream(folders, *sized, worker=Worker(rank, world), at=position) for rank in range(world)]
+        for _ in range(6):
+            whole, parts = alone.next(), [worker.next() for worker in workers]
+            assert len({worker.position for worker in (alone, *workers)}) == 1
+            assert len({part.frames.shape for part in parts}) == 1  # all in the same bucket
+            samples = sorted(frames.numpy().tobytes() for frames in whole.frames)
+            assert samples == sorted(frames.numpy().tobytes() for part in parts for frames in part.frames)
+        position = DataPosition.from_json(workers[0].position.to_json())
 
 
-def test_prefetching_changes_nothing(make_folder: MakeFolder) -> None:
+def test_every_epoch_of_batches_holds_every_grid_once(make_folder: MakeFolder) -> None:
+    folder = make_folder("a", shards=(3, 2, 4, 3))
+    workers = [stream([folder], STORED, worker=Worker(rank, 3)) for rank in range(3)]
+    for _ in range(3):
+        epoch = [number for _ in range(2) for worker in workers for number in numbers(worker.next())]
+        assert sorted(epoch) == list(range(12))
+
+
+def test_threads_and_batches_ahead_change_nothing(make_folder: MakeFolder) -> None:
     folder = make_folder("a")
-    plain, prefetched = stream([folder], BASE), Prefetcher(stream([folder], BASE))
-    for _ in range(5):
+    plain = stream([folder], BASE)
+    prefetched = Prefetcher(stream([folder], BASE, loader=LoaderSettings(threads=3, ahead=4)))
+    for _ in range(7):
         batch, position = prefetched.next()
-        assert torch.equal(batch.frames, plain.next().frames)
+        assert same(batch, plain.next())
         assert position == plain.position
     prefetched.close()
 
@@ -119,8 +119,8 @@ def test_base_batches_are_sequences_of_one_mode_with_a_frame_to_predict(make_fol
         mode = int(batch.context[0])
         assert (batch.context == mode).all()
         seen.add(mode)
-        assert batch.frames.shape == (2, {FIXED_VIEW: 4, FREEZE_TIME: 3}[mode], 3, 8, 12)
-        assert batch.frames.abs().max() <= 1
+        assert batch.frames.shape == (2, {FIXED_VIEW: 4, FREEZE_TIME: 3}[mode], 8, 12, 3)
+        assert batch.frames.dtype == torch.uint8
         assert not batch.given.all(dim=1).any()
         subsets |= {tuple(given.tolist()) for given in batch.given}
     assert seen == {FIXED_VIEW, FREEZE_TIME}
@@ -129,7 +129,10 @@ def test_base_batches_are_sequences_of_one_mode_with_a_frame_to_predict(make_fol
 
 def test_grid_batches_give_the_first_view_and_the_first_time(make_folder: MakeFolder) -> None:
     batch = stream([make_folder("a")], GRID).next()
-    assert batch.frames.shape == (2, 3, 4, 3, 8, 12)
+    assert batch.frames.shape == (2, 3, 4, 8, 12, 3)
+    clean = clean_frames(batch.frames)
+    assert clean.shape == batch.clean_shape == (2, 3, 4, 3, 8, 12)
+    assert torch.equal(torch.from_numpy(to_pixels(clean)), batch.frames)
     assert torch.equal(batch.given, border_given(3, 4).expand(2, -1, -1))
     assert batch.context is None
 
@@ -145,28 +148,65 @@ def test_freeze_time_grids_are_given_nothing_and_make_no_fixed_view_videos(tmp_p
     assert torch.equal(given[~nothing], border_given(3, 4).expand(int((~nothing).sum()), -1, -1))
     assert int(nothing.sum()) == 10  # five of each epoch's six
 
-    moving = to_model(grids[0].frames)
-    base = stream([storage.uri], BatchShape("base", batch_size=2, views=3, times=4, height=16, width=24))
+    moving = torch.from_numpy(grids[0].frames)
+    base = stream([storage.uri], replace(BASE, height=16, width=24))
     for batch in (base.next() for _ in range(10)):
         assert batch.context is not None
         if batch.context[0] == FIXED_VIEW:
             for video in batch.frames:
-                assert any(torch.equal(shown, view) for shown in (video, video.flip(-1)) for view in moving)
+                assert any(torch.equal(shown, view) for shown in (video, video.flip(-2)) for view in moving)
 
     write_shard(storage, 0, [(grid.key, encode(grid, lossless=True)) for grid in frozen])
-    only_frozen = stream([storage.uri], BASE)
     with pytest.raises(UserError, match="add a folder of other grids"):
-        list(iter(only_frozen.next, None))
+        stream([storage.uri], BASE)
 
 
-def test_mixture_follows_its_weights(make_folder: MakeFolder) -> None:
-    folders = [make_folder("a", shards=(8,)), make_folder("b", shards=(8,))]
-    mixed = BatchStream(folders, [3.0, 1.0], BASE, 0, worker=ALONE)
-    for _ in range(100):
-        mixed.next()
-    drawn = [position.epoch * 8 + position.index for position in mixed.position.folders]
-    assert sum(drawn) == 200
-    assert 0.65 < drawn[0] / 200 < 0.85
+def test_sources_come_in_proportion_and_are_told(make_folder: MakeFolder) -> None:
+    folders = [make_folder("a", shards=(8,)), make_folder("b", shards=(8,), start=8)]
+    mixed = stream(folders, STORED, weights=(3.0, 1.0), mixture=MixtureSettings(strands=4))
+    batches = [mixed.next() for _ in range(128)]
+    sources = [int(source) for batch in batches for source in batch.sources]
+    assert Counter(sources) == {0: 192, 1: 64}
+    assert [int(number >= 8) for batch in batches for number in numbers(batch)] == sources
+
+
+def test_conditions_are_dropped_by_source(make_folder: MakeFolder) -> None:
+    folders = [make_folder("a"), make_folder("b", start=50)]
+    batches = stream(folders, GRID, mixture=MixtureSettings(condition_drop=(0.0, 0.5)))
+    dropped: dict[int, list[bool]] = {0: [], 1: []}
+    for batch in (batches.next() for _ in range(100)):
+        for source, given in zip(batch.sources.tolist(), batch.given, strict=True):
+            dropped[source].append(not given.any())
+    assert not any(dropped[0])
+    assert 0.3 < np.mean(dropped[1]) < 0.7
+
+
+def test_augmentations_do_what_they_say(make_folder: MakeFolder) -> None:
+    """Against the grid itself: every sample is one of its variants, and all variants come."""
+    grid = torch.from_numpy(square_grid(0, 3, 7, 16, 24).frames)
+    folder = make_folder("a", shards=(1,), shape=(3, 7, 16, 24))
+
+    def seen(shape: BatchShape, variants: dict[Any, torch.Tensor], **augment: Any) -> set[Any]:
+        batches = stream([folder], shape, augment=AugmentSettings(**augment))
+        found = set()
+        for batch in (batches.next() for _ in range(40)):
+            for sample in batch.frames:
+                (name,) = [name for name, variant in variants.items() if torch.equal(sample, variant)]
+                found.add(name)
+        return found
+
+    evenly = grid[:, [0, 2, 4, 6]]
+    variants = {(mirrored, back): evenly.flip([-2] * mirrored + [0] * back) for mirrored in (0, 1) for back in (0, 1)}
+    assert seen(STORED, variants) == set(variants)
+    assert seen(STORED, variants, mirror=0.0) == {(0, 0), (0, 1)}
+    assert seen(STORED, variants, mirror=1.0, reverse_views=0.0) == {(1, 0)}
+    still = {"mirror": 0.0, "reverse_views": 0.0}
+    stretches = {(0, 1): grid[:, 0:4], (1, 1): grid[:, 1:5], (2, 1): grid[:, 2:6], (3, 1): grid[:, 3:7], (0, 2): evenly}
+    assert seen(STORED, stretches, times="stretch", **still) == set(stretches)
+    crops = {left: evenly[..., left : left + 16, :] for left in range(9)}
+    square = replace(STORED, width=16)
+    assert seen(square, crops, **still) == {4}
+    assert len(seen(square, crops, crop="random", **still)) > 4
 
 
 def test_frames_are_cropped_and_resized_without_distortion() -> None:
@@ -180,11 +220,22 @@ def test_frames_are_cropped_and_resized_without_distortion() -> None:
     assert np.array_equal(to_pixels(to_model(pixels)), pixels)
 
 
-def test_unusable_folders_are_one_sentence(make_folder: MakeFolder, tmp_path: object) -> None:
+def test_a_resized_frame_is_the_same_mirrored_or_not(make_folder: MakeFolder) -> None:
+    """The paths that decode in place, resize and mirror agree with `fit` on the decoded frames."""
+    grid = square_grid(0, 3, 4, 16, 24)
+    expected = torch.from_numpy(fit(grid.frames.reshape(-1, 16, 24, 3), 8, 12)).view(3, 4, 8, 12, 3)
     folder = make_folder("a", shards=(1,))
-    with pytest.raises(UserError, match="there is no grid in"):
-        check_folder(f"{tmp_path}/nowhere", 3, 4, 1)
-    with pytest.raises(UserError, match="3 views and 4 times, fewer than --views 8 --times 8"):
-        check_folder(folder, 8, 8, 1)
-    with pytest.raises(UserError, match="1 grids for 2 workers"):
-        check_folder(folder, 3, 4, 2)
+    for mirror, wanted in ((0.0, expected), (1.0, expected.flip(-2))):
+        batch = stream([folder], GRID, augment=AugmentSettings(mirror=mirror, reverse_views=0.0)).next()
+        assert torch.equal(batch.frames[0], wanted)
+
+
+def test_a_shard_that_changed_its_size_is_named(make_folder: MakeFolder) -> None:
+    folder = make_folder("a", shards=(3,))
+    batches = stream([folder], GRID)
+    with (Path(folder) / "shard-000000.tar").open("ab") as shard:
+        shard.write(b"more")
+    prefetched = Prefetcher(batches)
+    with pytest.raises(UserError, match=r"shard-000000.tar has .* bytes where its record says"):
+        prefetched.next()
+    prefetched.close()

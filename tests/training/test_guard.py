@@ -11,9 +11,10 @@ import pytest
 import torch
 from test_loop import deepspeed_engine, run, settings_for, torch_engine
 
-from fourreal.training.data import Batch, BatchStream
+from fourreal.training.data import Batch, DataPosition, Prefetcher
 from fourreal.training.engine import Engine
 from fourreal.training.guard import Guard
+from fourreal.training.pixels import to_model
 from fourreal.training.settings.groups import GuardSettings
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import Stopped
@@ -26,15 +27,16 @@ Poison = Callable[..., None]
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Poison:
     """Batches of these numbers hold NaN, as a broken decoder would make them."""
-    make = BatchStream.next
+    make = Prefetcher.next
 
     def batches(*numbers: int) -> None:
-        def poisoned(stream: BatchStream) -> Batch:
-            number = stream.batches
-            batch = make(stream)
-            return replace(batch, frames=batch.frames * math.nan) if number in numbers else batch
+        def poisoned(prefetcher: Prefetcher) -> tuple[Batch, DataPosition]:
+            batch, position = make(prefetcher)
+            if position.batches - 1 in numbers:
+                batch = replace(batch, frames=to_model(batch.frames) * math.nan)
+            return batch, position
 
-        monkeypatch.setattr(BatchStream, "next", poisoned)
+        monkeypatch.setattr(Prefetcher, "next", poisoned)
 
     return batches
 

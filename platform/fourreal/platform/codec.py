@@ -49,7 +49,9 @@ _ARRAYS = {
     "world_to_camera": "world_to_camera.npy",
     "homographies": "homographies.npy",
 }
-MEMBERS = frozenset([FRAMES, META, *_PACKS.values(), *_ARRAYS.values()])
+CODED = "coded.safetensors"
+"""What an encoder made of a grid's frames and caption, in a cache of training: there in place of the frames."""
+MEMBERS = frozenset([FRAMES, META, CODED, *_PACKS.values(), *_ARRAYS.values()])
 """The names (extensions) that a sample's members may have."""
 
 _MAGIC = b"4RPK"
@@ -130,9 +132,12 @@ class EncodedGrid:
         """Whether the grid carries `name`: mask, depth, normals, flow, intrinsics, world_to_camera or homographies."""
         return {**_PACKS, **_ARRAYS}[name] in self.members
 
-    def frames_at(self, index: Iterable[tuple[int, int]]) -> npt.NDArray[np.uint8]:
-        """Decode the frames at these (view, time) pairs alone; uint8 `[N, H, W, 3]` in their order."""
-        return self._unpack(FRAMES, "frames", index)
+    def frames_at(self, index: Iterable[tuple[int, int]], out: Array | None = None) -> npt.NDArray[np.uint8]:
+        """Decode the frames at these (view, time) pairs alone; uint8 `[N, H, W, 3]` in their order.
+
+        `out`, uint8 `[N, H, W, 3]` and contiguous, is where they go, without a copy in between.
+        """
+        return self._unpack(FRAMES, "frames", index, out)
 
     def jpegs(self) -> list[bytes]:
         """All frames as JPEG files, in the order of `[V, T]`: the stored bytes as they are, others encoded."""
@@ -168,7 +173,7 @@ class EncodedGrid:
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.where} does not fit together: {error}") from None
 
-    def _unpack(self, member: str, name: str, index: Iterable[tuple[int, int]]) -> Array:
+    def _unpack(self, member: str, name: str, index: Iterable[tuple[int, int]], out: Array | None = None) -> Array:
         V, T, H, W = self.shape
         pairs = list(index)
         for v, t in pairs:
@@ -176,7 +181,7 @@ class EncodedGrid:
                 raise IndexError(f"{self.where} has {V} views and {T} times, not a frame at view {v}, time {t}")
         pack = self._pack(member, name)
         with self._damage_named(member):
-            return pack.decode([v * T + t for v, t in pairs])
+            return pack.decode([v * T + t for v, t in pairs], out)
 
     def _pack(self, member: str, name: str) -> _Pack:
         if member not in self.members:
@@ -195,7 +200,8 @@ class EncodedGrid:
 @dataclass(frozen=True)
 class _BlobCodec:
     encode: Callable[[Array], bytes]
-    decode: Callable[[bytes, tuple[int, ...], np.dtype[Any]], Array]
+    decode: Callable[[bytes, Array], Array]
+    """A blob, and an array of the frame's shape and type that a decoder may use as its buffer; returns the frame."""
 
 
 def _encode_png(frame: Array) -> bytes:
@@ -204,7 +210,7 @@ def _encode_png(frame: Array) -> bytes:
     return bytes(data.tobytes())
 
 
-def _decode_png(blob: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _decode_png(blob: bytes, like: Array) -> Array:
     image = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError("a frame is no PNG")
@@ -217,23 +223,20 @@ def _encode_zstd(frame: Array) -> bytes:
     return bytes(_ZSTD.compress(by_significance.tobytes(), asbytes=True))
 
 
-def _decode_zstd(blob: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    size = math.prod(shape) * dtype.itemsize
-    if size > _MAX_FRAME_BYTES:
-        raise ValueError(f"a frame of {size} bytes is refused")
-    raw = np.frombuffer(_ZSTD.decompress(blob, decompressed_size=size, asbytes=True), np.uint8)
-    return np.ascontiguousarray(raw.reshape(dtype.itemsize, -1).T).view(dtype).reshape(shape)
+def _decode_zstd(blob: bytes, like: Array) -> Array:
+    raw = np.frombuffer(_ZSTD.decompress(blob, decompressed_size=like.nbytes, asbytes=True), np.uint8)
+    return np.ascontiguousarray(raw.reshape(like.itemsize, -1).T).view(like.dtype).reshape(like.shape)
 
 
 _CODECS: dict[str, _BlobCodec] = {
     "jpeg": _BlobCodec(
         lambda frame: simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=JPEG_QUALITY, colorsubsampling="444"),
-        lambda blob, shape, dtype: simplejpeg.decode_jpeg(blob, fastdct=False, fastupsample=False),
+        lambda blob, like: simplejpeg.decode_jpeg(blob, fastdct=False, fastupsample=False, buffer=like),
     ),
     "png": _BlobCodec(_encode_png, _decode_png),
     "octahedral": _BlobCodec(
         lambda frame: _encode_png(directions_to_integers(frame)),
-        lambda blob, shape, dtype: integers_to_directions(_decode_png(blob, shape, dtype)),
+        lambda blob, like: integers_to_directions(_decode_png(blob, like)),
     ),
     "zstd": _BlobCodec(_encode_zstd, _decode_zstd),
 }
@@ -275,13 +278,18 @@ class _Pack:
         """The encoded frames, in order."""
         return [self.data[start:end] for start, end in zip(self.starts[:-1], self.starts[1:], strict=True)]
 
-    def decode(self, flat_index: list[int]) -> Array:
+    def decode(self, flat_index: list[int], out: Array | None = None) -> Array:
         frame_shape = self.shape[2:]
-        frames = []
-        for i in flat_index:
-            blob = self.data[self.starts[i] : self.starts[i + 1]]
-            frame = self.codec.decode(blob, frame_shape, self.dtype)
+        frame_bytes = math.prod(frame_shape) * self.dtype.itemsize
+        if frame_bytes > _MAX_FRAME_BYTES:
+            raise ValueError(f"a frame of {frame_bytes} bytes is refused")
+        if out is None:
+            out = np.empty((len(flat_index), *frame_shape), self.dtype)
+        assert (out.shape, out.dtype) == ((len(flat_index), *frame_shape), self.dtype)
+        for i, target in zip(flat_index, out, strict=True):
+            frame = self.codec.decode(self.data[self.starts[i] : self.starts[i + 1]], target)
             if frame.shape != frame_shape or frame.dtype != self.dtype:
                 raise ValueError(f"frame {i} decodes to {frame.shape} {frame.dtype}, not {frame_shape} {self.dtype}")
-            frames.append(frame)
-        return np.stack(frames) if frames else np.empty((0, *frame_shape), self.dtype)
+            if not np.may_share_memory(frame, target):
+                target[...] = frame
+        return out

@@ -39,6 +39,10 @@ class ShardRecord:
     """Fingerprint of the plan that the shard belongs to."""
     motion: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Motion statistics of the grids by key, so that a whole data set is surveyed without opening its shards."""
+    shapes: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    """(V, T, H, W) of the grids by key; empty in records of before there were any."""
+    freeze_time: tuple[str, ...] = ()
+    """Keys of the grids of that kind."""
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -72,7 +76,7 @@ def write_shard(
     """
     buffer = io.BytesIO()
     keys: list[str] = []
-    motion: dict[str, Mapping[str, float]] = {}
+    metas: dict[str, Any] = {}
     with tarfile.open(fileobj=buffer, mode="w|") as tar:
         for key, members in samples:
             unknown = set(members) - MEMBERS
@@ -84,7 +88,7 @@ def write_shard(
                 member.uname = member.gname = "fourreal"
                 tar.addfile(member, io.BytesIO(members[name]))
             keys.append(key)
-            motion[key] = json.loads(members[META]).get("motion", {})
+            metas[key] = json.loads(members[META])
     if len(set(keys)) != len(keys):
         raise ValueError(f"shard {index} would hold a key twice: {sorted({k for k in keys if keys.count(k) > 1})}")
     data = buffer.getvalue()
@@ -95,7 +99,9 @@ def write_shard(
         keys=tuple(keys),
         quarantined=tuple(quarantined),
         plan=plan,
-        motion=motion,
+        motion={key: meta.get("motion", {}) for key, meta in metas.items()},
+        shapes={key: meta["shape"] for key, meta in metas.items()},
+        freeze_time=tuple(key for key, meta in metas.items() if meta.get("kind") == "freeze_time"),
     )
     storage.write(record.name, data)
     storage.write(record_name(index), json.dumps(asdict(record), indent=1, sort_keys=True).encode())
@@ -130,17 +136,12 @@ def read_shard(storage: Storage, record: ShardRecord) -> Iterator[EncodedGrid]:
     do not have (such a member is never opened: a shard is data, not code).
     """
     where = f"{storage.uri.rstrip('/')}/{record.name}"
-    size = storage.size_bytes(record.name)
-    if size != record.size_bytes:
-        raise UserError(
-            f"{where} has {size or 0} bytes where its record says {record.size_bytes}: "
-            f"delete {record_name(record.index)} and run the job that made it again"
-        )
+    check_size(storage.size_bytes(record.name), record, where)
     try:
         with storage.open(record.name) as stream:
             yield from _read_tar(stream, where)
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{where} is damaged ({error}): delete its record and run its job again") from None
+        raise damaged(where, error) from None
 
 
 def read_grids(storage: Storage) -> Iterator[EncodedGrid]:
@@ -168,6 +169,32 @@ def _read_tar(stream: BinaryIO, where: str) -> Iterator[EncodedGrid]:
         yield EncodedGrid(sample, f"grid {key!r} of {where}")
 
 
+def member_of(name: str, where: str) -> tuple[str, str]:
+    """Key and member that a file in a shard is. Raises UserError for one that is no part of a grid."""
+    key, member = _split_name(name)
+    try:
+        check_key(key)
+    except ValueError:
+        member = ""
+    if member not in MEMBERS:
+        raise UserError(f"{where} holds {name!r}, which is no part of a grid: it is refused")
+    return key, member
+
+
+def check_size(size_bytes: int | None, record: ShardRecord, where: str) -> None:
+    """Raise UserError when a shard's file has another size than its record says."""
+    if size_bytes != record.size_bytes:
+        raise UserError(
+            f"{where} has {size_bytes or 0} bytes where its record says {record.size_bytes}: "
+            f"delete {record_name(record.index)} and run the job that made it again"
+        )
+
+
+def damaged(where: str, error: Exception) -> UserError:
+    """What to say of a shard that is no whole tar."""
+    return UserError(f"{where} is damaged ({error}): delete its record and run its job again")
+
+
 def _split_name(name: str) -> tuple[str, str]:
     key, _, member = name.partition(".")
     return key, member
@@ -176,13 +203,7 @@ def _split_name(name: str) -> tuple[str, str]:
 def _only_known_members(files: Iterable[dict[str, Any]], where: str) -> Iterator[dict[str, Any]]:
     for file in files:
         if file:  # an empty one marks the end of the tar
-            key, member = _split_name(file["fname"])
-            try:
-                check_key(key)
-            except ValueError:
-                member = ""
-            if member not in MEMBERS:
-                raise UserError(f"{where} holds {file['fname']!r}, which is no part of a grid: it is refused")
+            member_of(file["fname"], where)
         yield file
 
 

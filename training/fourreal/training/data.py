@@ -1,66 +1,91 @@
-"""Training batches from shards of grids: only the frames that are used are decoded.
+"""Training batches from shards of grids: only the frames that are used are decoded, straight into the batch.
 
-Shape legend: B samples, V views, T times, N frames of a sequence (V or T), C H W pixels of the model.
+Shape legend: B samples, V views, T times, N frames of a sequence (V or T), H W pixels, C h w numbers of a latent frame,
+W words, E width of an embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fourreal.platform.codec import EncodedGrid
-from fourreal.platform.errors import UserError
-from fourreal.platform.shards import ShardRecord, read_shard, require_shards
-from fourreal.platform.storage import Storage
-from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, border_given
-from fourreal.training.order import GridStream, Position, Worker
-
-_DRAWS = 1000
-
-Image = npt.NDArray[np.uint8]
-Stage = Literal["base", "grid"]
+from fourreal.platform.codec import CODED, FRAMES, META, EncodedGrid
+from fourreal.training.catalogue import BatchShape, Lane, make_lanes, read_catalogue
+from fourreal.training.coded import CodedGrid
+from fourreal.training.latent_cache import LatentCache
+from fourreal.training.model import Text
+from fourreal.training.order import EpochOrder, Mixture, Worker
+from fourreal.training.pixels import decode_into, to_model
+from fourreal.training.samples import choose_frames, choose_given, sample_shape
+from fourreal.training.settings.groups import AugmentSettings, LoaderSettings, MixtureSettings
+from fourreal.training.shard_cache import ShardCache
+from fourreal.training.shelf import Shelf
 
 
 @dataclass(frozen=True)
-class BatchShape:
-    """What a batch looks like. Sizes in pixels; `views` and `times` are picked evenly from what a grid has."""
+class DataSettings:
+    """All that decides a stage's batches."""
 
-    stage: Stage
-    batch_size: int
-    views: int
-    times: int
-    height: int
-    width: int
+    folders: tuple[str, ...]
+    weights: tuple[float, ...]
+    """Of each folder, in proportion."""
+    buckets: tuple[BatchShape, ...]
+    seed: int
+    mixture: MixtureSettings = field(default_factory=MixtureSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    coded: bool = False
+    """Whether the folders are caches of latents."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """Samples of one training step on one worker.
 
-    frames: float32 in [-1, 1], [B, N, C, H, W] in the base stage and [B, V, T, C, H, W] in the grid stage
-    given:  bool, [B, N] or [B, V, T]
+    frames:  uint8 [B, N, H, W, 3] in the base stage and [B, V, T, H, W, 3] in the grid stage; or latents, in the
+             cache's number type, [B, N, C, h, w] and [B, V, T, C, h, w], whose times are latent times
+    given:   bool, [B, N] or [B, V, T]
     context: int64 [B], FIXED_VIEW or FREEZE_TIME, in the base stage only
+    text:    embedded captions [B, W, E], zero beyond their end; where latents come with them
+    sources: int64 [B], the number of the folder that each sample is from
     """
 
     frames: Tensor
     given: Tensor
     context: Tensor | None
+    text: Text | None
+    sources: Tensor
+
+    @property
+    def clean_shape(self) -> torch.Size:
+        """Of `clean_frames(frames)`."""
+        pixels = self.frames.dtype == torch.uint8
+        return self.frames.movedim(-1, -3).shape if pixels else self.frames.shape
+
+
+def clean_frames(frames: Tensor) -> Tensor:
+    """What the model reads of a batch's frames, float32: pixels [..., 3, H, W] in [-1, 1], or latents [..., C, h, w].
+
+    Called on the device, to which bytes are a quarter of the floats to move.
+    """
+    return to_model(frames) if frames.dtype == torch.uint8 else frames.float()
 
 
 @dataclass(frozen=True)
 class DataPosition:
-    """Where a worker is in its data: batches drawn, and its position in every folder."""
+    """Where a run is in its data, the same for every worker and every number of workers.
+
+    batches: how many are behind; draws: samples drawn in each lane, by all workers together
+    """
 
     batches: int
-    folders: tuple[Position, ...]
+    draws: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -69,199 +94,178 @@ class DataPosition:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> DataPosition:
         """The inverse of `to_json`."""
-        return cls(document["batches"], tuple(Position(**position) for position in document["folders"]))
+        return cls(document["batches"], tuple(document["draws"]))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A sample to be made: grid `grid` of folder `source`, the lane's `number`-th sample."""
+
+    source: int
+    grid: int
+    number: int
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """A batch to be made: its lane, this worker's samples of it, and the position after it."""
+
+    lane: int
+    draws: tuple[Draw, ...]
+    position: DataPosition
 
 
 class BatchStream:
-    """A worker's endless batches from a weighted mixture of folders.
+    """A worker's endless batches.
 
-    Everything random about a batch follows from the seed, the worker's rank and the batch's number, so a stream that
-    starts at a saved position goes on exactly as the first one would have.
+    Which samples batch k holds, over all workers, and everything random about them, follows from the seed and k alone
+    as long as the number of workers stays, and from the seed and the position always.
     """
 
-    def __init__(
-        self,
-        folders: Sequence[str],
-        weights: Sequence[float],
-        shape: BatchShape,
-        seed: int,
-        *,
-        worker: Worker,
-        position: DataPosition | None = None,
-    ) -> None:
-        starts = position.folders if position else tuple(Position() for _ in folders)
-        assert len(folders) == len(weights) == len(starts)
-        self.shape, self.seed, self.worker = shape, seed, worker
-        self.batches = position.batches if position else 0
-        self.probabilities = np.asarray(weights, np.float64) / sum(weights)
-        self.streams = [
-            _grid_stream(folder, seed + number, worker, start)
-            for number, (folder, start) in enumerate(zip(folders, starts, strict=True))
+    def __init__(self, data: DataSettings, *, worker: Worker, position: DataPosition | None = None) -> None:
+        self.data, self.worker = data, worker
+        self.caches = [LatentCache.open(folder) for folder in data.folders] if data.coded else []
+        catalogues = [read_catalogue(folder, coded=data.coded) for folder in data.folders]
+        self.lanes = make_lanes(catalogues, data.weights, data.buckets)
+        self.position = position or DataPosition(0, (0,) * len(self.lanes))
+        assert len(self.position.draws) == len(self.lanes), "a position in other data"
+        seed, strands = data.seed, data.mixture.strands
+        self._lanes = Mixture([lane.share for lane in self.lanes], [seed, 0])
+        self._members = [Mixture(lane.weights, [seed, 1, n], strands) for n, lane in enumerate(self.lanes)]
+        self._orders = [
+            [
+                EpochOrder(catalogues[source].shard_of[grids], [seed, 2, n, source], strands)
+                for source, grids in lane.members
+            ]
+            for n, lane in enumerate(self.lanes)
         ]
+        self._frozen = [catalogue.frozen for catalogue in catalogues]
+        self.fetches = any(not catalogue.storage.is_local for catalogue in catalogues)
+        cache = ShardCache(data.loader.cache, int(data.loader.cache_gb * 1e9)) if self.fetches else None
+        self.shelf = Shelf(catalogues, (META, CODED if data.coded else FRAMES), cache)
 
-    @property
-    def position(self) -> DataPosition:
-        """Where the next batch comes from."""
-        return DataPosition(self.batches, tuple(stream.position for stream in self.streams))
+    def order(self) -> BatchOrder:
+        """The next batch, to be made by an `Assembly`; the position moves on."""
+        number, _ = self._lanes.place(self.position.batches)
+        lane = self.lanes[number]
+        first, count = self.position.draws[number], lane.bucket.batch_size * self.worker.world
+        mine = (n for n in range(first, first + count) if n % self.worker.world == self.worker.rank)
+        draws = tuple(self._draw(number, n) for n in mine)
+        moved = (*self.position.draws[:number], first + count, *self.position.draws[number + 1 :])
+        self.position = DataPosition(self.position.batches + 1, moved)
+        return BatchOrder(number, draws, self.position)
 
     def next(self) -> Batch:
-        """The next batch. Raises UserError for a grid that is too small for the batch's views or times."""
-        rng = np.random.default_rng([self.seed, self.worker.rank, self.batches])
-        self.batches += 1
-        shape = self.shape
-        # One mode per batch, because the sequences of a batch must be equally long.
-        context = int(rng.integers(2)) if shape.views > 1 and shape.times > 1 else int(shape.times == 1)
-        frames, given = [], []
-        for _ in range(shape.batch_size):
-            grid = self._draw(context, rng)
-            pairs = _base_frames(grid, shape, context, rng) if shape.stage == "base" else _grid_frames(grid, shape, rng)
-            pixels = fit(grid.frames_at(pairs.reshape(-1, 2).tolist()), shape.height, shape.width)
-            if rng.random() < 0.5:  # a mirrored world is a world too
-                pixels = pixels[:, :, ::-1]
-            frames.append(to_model(pixels.reshape(*pairs.shape[:-1], *pixels.shape[1:])))
-            given.append(_given(grid, shape.stage, pairs.shape[:-1], rng))
-        contexts = torch.full((shape.batch_size,), context) if shape.stage == "base" else None
-        return Batch(torch.stack(frames), torch.stack(given), contexts)
+        """The next batch, made at once. Raises UserError for a shard that cannot be read."""
+        assembly = Assembly(self, self.order())
+        for sample in range(len(assembly.order.draws)):
+            assembly.fill(sample)
+        return assembly.batch
 
-    def _draw(self, context: int, rng: np.random.Generator) -> EncodedGrid:
-        """The next grid of the mixture that can serve: a freeze-time grid has no fixed-view video worth learning."""
-        for _ in range(_DRAWS):
-            grid = self.streams[rng.choice(len(self.streams), p=self.probabilities)].next()
-            if self.shape.stage == "grid" or context == FREEZE_TIME or grid.meta.kind != "freeze_time":
-                return grid
-        raise UserError(
-            f"{_DRAWS} freeze-time grids in a row, of which none has a fixed-view video to learn from: "
-            "add a folder of other grids to --data"
+    def drop(self, draw: Draw) -> float:
+        """The probability that a sample of the grid stage is given no frame."""
+        mixture = self.data.mixture
+        of_folder = mixture.condition_drop[draw.source] if mixture.condition_drop else 0.0
+        return max(of_folder, mixture.static_condition_drop) if self._frozen[draw.source][draw.grid] else of_folder
+
+    def _draw(self, lane: int, number: int) -> Draw:
+        member, index = self._members[lane].place(number)
+        source, grids = self.lanes[lane].members[member]
+        return Draw(source, int(grids[self._orders[lane][member].place(index)]), number)
+
+
+class Assembly:
+    """A batch in the making: its samples are filled in in any order, by any thread."""
+
+    def __init__(self, stream: BatchStream, order: BatchOrder) -> None:
+        self.stream, self.order = stream, order
+        self.lane: Lane = stream.lanes[order.lane]
+        self.bucket = self.lane.bucket
+        pinned = torch.cuda.is_available()  # batches lie where the device can fetch them by itself
+        count, text = len(order.draws), None
+        if stream.caches:
+            shape = stream.caches[self.lane.members[0][0]].shape
+            self.bucket = replace(self.bucket, times=shape.times)
+            frame, dtype = shape.frame, shape.dtype
+            if shape.text is not None:
+                text = Text(torch.zeros((count, *shape.text), dtype=dtype, pin_memory=pinned))
+        else:
+            frame, dtype = (self.bucket.height, self.bucket.width, 3), torch.uint8
+        leading = (count, *sample_shape(self.bucket, self.lane.context))
+        self.batch = Batch(
+            frames=torch.empty((*leading, *frame), dtype=dtype, pin_memory=pinned),
+            given=torch.zeros(leading, dtype=torch.bool),
+            context=None if self.lane.context is None else torch.full((count,), self.lane.context),
+            text=text,
+            sources=torch.tensor([draw.source for draw in order.draws]),
         )
+
+    def fill(self, sample: int) -> None:
+        """Make a sample. Raises UserError for a shard that cannot be read."""
+        stream, draw = self.stream, self.order.draws[sample]
+        # A sample is the same whichever worker, thread and batch it is made in.
+        rng = np.random.default_rng([stream.data.seed, 3, self.order.lane, draw.number])
+        grid = stream.shelf.grid(draw.source, draw.grid)
+        given = self.batch.given[sample]
+        given.copy_(choose_given(given.shape, stream.drop(draw), rng))
+        if stream.caches:
+            self._fill_coded(sample, CodedGrid.of(grid), stream.caches[draw.source], rng)
+        else:
+            self._fill_pixels(sample, grid, rng)
+
+    def _fill_pixels(self, sample: int, grid: EncodedGrid, rng: np.random.Generator) -> None:
+        augment = self.stream.data.augment
+        pairs = choose_frames(grid.shape[:2], self.bucket, self.lane.context, augment, rng).reshape(-1, 2)
+        place = (rng.random(), rng.random()) if augment.crop == "random" else (0.5, 0.5)
+        out = self.batch.frames[sample].view(len(pairs), self.bucket.height, self.bucket.width, 3).numpy()
+        decode_into(out, grid, pairs, place, mirrored=rng.random() < augment.mirror)
+
+    def _fill_coded(self, sample: int, coded: CodedGrid, cache: LatentCache, rng: np.random.Generator) -> None:
+        views, times = coded.latents.shape[:2]
+        pairs = choose_frames((views, times), self.bucket, self.lane.context, self.stream.data.augment, rng)
+        self.batch.frames[sample].copy_(coded.latents[pairs[..., 0], pairs[..., 1]])
+        if self.batch.text is not None:
+            text = cache.empty_text if rng.random() < self.stream.data.mixture.caption_drop else coded.text
+            assert text is not None, "the cache says that it has captions"
+            self.batch.text.embeddings[sample, : len(text)].copy_(text)
 
 
 class Prefetcher:
-    """Makes the next batch in a thread while the current one is trained on.
+    """Makes batches in threads while others are trained on, and has their shards fetched before.
 
     `next` returns a batch and the position after it: the one to save once that batch has been trained on.
     """
 
     def __init__(self, stream: BatchStream) -> None:
-        self._stream = stream
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._future: Future[tuple[Batch, DataPosition]] = self._pool.submit(self._make)
+        loader = stream.data.loader
+        self._stream, self._ahead = stream, loader.ahead
+        self._fetches = loader.fetch_ahead if stream.fetches else 0
+        self._pool = ThreadPoolExecutor(loader.threads, thread_name_prefix="batches")
+        self._fetchers = ThreadPoolExecutor(loader.threads, thread_name_prefix="shards")
+        self._orders: deque[BatchOrder] = deque()
+        self._making: deque[tuple[Assembly, list[Future[None]]]] = deque()
+        self._fill_up()
 
     def next(self) -> tuple[Batch, DataPosition]:
-        """Wait for the batch that is in the making and start the one after it."""
-        result = self._future.result()
-        self._future = self._pool.submit(self._make)
-        return result
+        """Wait for the oldest batch in the making and begin another."""
+        assembly, samples = self._making.popleft()
+        for sample in samples:
+            sample.result()
+        self._fill_up()
+        return assembly.batch, assembly.order.position
 
     def close(self) -> None:
-        """End the thread."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the threads."""
+        for pool in (self._pool, self._fetchers):
+            pool.shutdown(wait=True, cancel_futures=True)
 
-    def _make(self) -> tuple[Batch, DataPosition]:
-        return self._stream.next(), self._stream.position
-
-
-def fit(frames: Image, height: int, width: int) -> Image:
-    """Crop frames [N, H, W, 3] centrally to the wanted aspect ratio and resize them to [N, height, width, 3]."""
-    _, H, W, _ = frames.shape
-    crop_height, crop_width = min(H, round(W * height / width)), min(W, round(H * width / height))
-    top, left = (H - crop_height) // 2, (W - crop_width) // 2
-    cropped = frames[:, top : top + crop_height, left : left + crop_width]
-    if (crop_height, crop_width) == (height, width):
-        return cropped
-    shrinks = crop_height >= height
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    resized: Image = np.stack([cv2.resize(frame, (width, height), interpolation=method) for frame in cropped])
-    return resized
-
-
-def to_model(pixels: Image) -> Tensor:
-    """uint8 [..., H, W, 3] to float32 [..., 3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, -3).float() / 127.5 - 1
-
-
-def to_pixels(frames: Tensor) -> Image:
-    """The inverse of `to_model`, rounded and clipped."""
-    scaled = ((frames.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    pixels: Image = scaled.movedim(-3, -1).contiguous().numpy()
-    return pixels
-
-
-def check_folder(folder: str, views: int, times: int, worker_count: int) -> list[ShardRecord]:
-    """The shards of a folder that training can use. UserError when there are none, or too few or too small grids."""
-    storage = Storage(folder)
-    records = [record for record in require_shards(storage) if record.keys]
-    grids = sum(len(record.keys) for record in records)
-    if grids < worker_count:
-        raise UserError(f"{folder} holds {grids} grids for {worker_count} workers: add grids, or lower --workers")
-    _check_axes(next(read_shard(storage, records[0])), views, times)
-    return records
-
-
-def even_indices(have: int, want: int) -> npt.NDArray[np.int64]:
-    """`want` of `have` positions, evenly spread, first and last included."""
-    return np.linspace(0, have - 1, want).round().astype(np.int64)
-
-
-def _check_axes(grid: EncodedGrid, views: int, times: int) -> None:
-    have_views, have_times, _, _ = grid.shape
-    if have_views < views or have_times < times:
-        raise UserError(
-            f"{grid.where} has {have_views} views and {have_times} times, fewer than --views {views} --times {times}: "
-            f"lower these, or make larger grids"
-        )
-
-
-def _base_frames(grid: EncodedGrid, shape: BatchShape, context: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """(view, time) pairs of one fixed-view or freeze-time sequence, [N, 2]."""
-    _check_axes(grid, shape.views, shape.times)
-    have_views, have_times, _, _ = grid.shape
-    if context == FIXED_VIEW:
-        times = even_indices(have_times, shape.times)
-        return np.stack([np.full_like(times, rng.integers(have_views)), times], axis=-1)
-    assert context == FREEZE_TIME
-    views = _maybe_reversed(even_indices(have_views, shape.views), rng)
-    return np.stack([views, np.full_like(views, rng.integers(have_times))], axis=-1)
-
-
-def _grid_frames(grid: EncodedGrid, shape: BatchShape, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """(view, time) pairs of a grid, [V, T, 2]."""
-    _check_axes(grid, shape.views, shape.times)
-    have_views, have_times, _, _ = grid.shape
-    views = _maybe_reversed(even_indices(have_views, shape.views), rng)
-    times = even_indices(have_times, shape.times)
-    return np.stack(np.meshgrid(views, times, indexing="ij"), axis=-1)
-
-
-def _maybe_reversed(views: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """The camera path, backwards half of the time (4Real-Video-V2: a useful augmentation). Time has a direction."""
-    return views[::-1] if rng.random() < 0.5 else views
-
-
-def _given(grid: EncodedGrid, stage: Stage, shape: Sequence[int], rng: np.random.Generator) -> Tensor:
-    """Which frames of a sample are given. In a freeze-time grid none: all times are the same, so the model would learn
-    to copy them (4Real-Video-V2 drops the condition for such grids, too)."""
-    if stage == "base":
-        return _random_given(shape[0], rng)
-    given = border_given(*shape)
-    return torch.zeros_like(given) if grid.meta.kind == "freeze_time" else given
-
-
-def _random_given(frames: int, rng: np.random.Generator) -> Tensor:
-    """Random frame masking [N]: half the time the first frame alone, which is what a grid gives to most of its
-    sequences; otherwise any subset that leaves a frame to predict."""
-    given = torch.zeros(frames, dtype=torch.bool)
-    if rng.random() < 0.5:
-        given[0] = True
-    else:
-        given[rng.permutation(frames)[: rng.integers(frames)]] = True
-    if given.all():  # a sequence of one frame
-        given[:] = False
-    return given
-
-
-def _grid_stream(folder: str, seed: int, worker: Worker, start: Position) -> GridStream:
-    storage = Storage(folder)
-    records = [record for record in require_shards(storage) if record.keys]
-    return GridStream(
-        [record.keys for record in records], lambda shard: read_shard(storage, records[shard]), seed, worker, start
-    )
+    def _fill_up(self) -> None:
+        while len(self._making) < self._ahead:
+            while len(self._orders) <= self._fetches:
+                self._orders.append(self._stream.order())
+                if self._fetches:
+                    for draw in self._orders[-1].draws:
+                        self._fetchers.submit(self._stream.shelf.fetch, draw.source, draw.grid)
+            assembly = Assembly(self._stream, self._orders.popleft())
+            fills = [self._pool.submit(assembly.fill, sample) for sample in range(len(assembly.order.draws))]
+            self._making.append((assembly, fills))

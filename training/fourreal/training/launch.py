@@ -23,7 +23,7 @@ from fourreal.training.worker import RESULT_FILE, WorkerOrder, run_worker
 
 RUN_FILE = "run.json"
 _RAY_FOLDER = "ray"
-_MAY_CHANGE = ("checkpoints.", "restarts.", "workers")
+_MAY_CHANGE = ("checkpoints.", "restarts.", "data.loader.", "workers")
 """Groups of settings that do not touch what is learned: a run may go on with others."""
 EXPERIMENT = "training"
 _LINE_EVERY_S = 5.0

@@ -107,6 +107,4 @@ def _rolled_back(state: TrainState, hooks: Hooks) -> TrainState:
 
 def batch_stream(settings: StageSettings, worker: Worker, position: DataPosition | None) -> BatchStream:
     """The worker's batches from a position on."""
-    return BatchStream(
-        settings.folders, settings.weights, settings.shape, settings.seed, worker=worker, position=position
-    )
+    return BatchStream(settings.data, worker=worker, position=position)

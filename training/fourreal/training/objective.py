@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fourreal.training.data import Batch
+from fourreal.training.data import Batch, clean_frames
 from fourreal.training.engine import Engine
 from fourreal.training.model import BackboneConfig
 from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, velocity_error
@@ -41,14 +41,15 @@ class FlowObjective:
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Drawn:
         """See `Objective`."""
-        drawn = {"clean": batch.frames, "given": batch.given}
+        drawn = {"frames": batch.frames, "given": batch.given}
         drawn["time"] = sample_times(len(batch.frames), generator, self.sampling)
-        drawn["noise"] = torch.randn(batch.frames.shape, generator=generator)
+        drawn["noise"] = torch.randn(batch.clean_shape, generator=generator)
         return drawn if batch.context is None else {**drawn, "context": batch.context}
 
     def error(self, forward: Forward, drawn: Drawn) -> Tensor:
         """See `Objective`."""
-        clean, noise, time, given = (drawn[name] for name in ("clean", "noise", "time", "given"))
+        noise, time, given = (drawn[name] for name in ("noise", "time", "given"))
+        clean = clean_frames(drawn["frames"])
         context = [drawn["context"]] if "context" in drawn else []
         prediction = forward(add_noise(clean, noise, time, given), time, given, *context)
         return velocity_error(prediction, clean, noise, time, given, config=self.config)

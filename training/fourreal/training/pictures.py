@@ -9,9 +9,9 @@ import torch
 from fourreal.platform.contact_sheet import contact_sheet, stack_sheets
 from fourreal.platform.shards import read_shard, require_shards
 from fourreal.platform.storage import Storage
-from fourreal.training.data import even_indices, fit, to_model, to_pixels
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Backbone, GridModel, border_given, generate_grids
 from fourreal.training.model.sampling import sample_euler, seeded_noise, sequence_velocity, time_schedule
+from fourreal.training.pixels import even_indices, fit, to_model, to_pixels
 from fourreal.training.settings.stage import StageSettings
 
 _STEPS = 4
@@ -52,7 +52,7 @@ def _continue_video(model: Backbone, video: torch.Tensor, context: int, seed: in
 
 def _first_grid(settings: StageSettings) -> Image:
     shape = settings.shape
-    storage = Storage(settings.folders[0])
+    storage = Storage(settings.data.folders[0])
     record = next(record for record in require_shards(storage) if record.keys)
     grid = next(read_shard(storage, record))
     views, times = even_indices(grid.shape[0], shape.views), even_indices(grid.shape[1], shape.times)

@@ -38,6 +38,10 @@ def _check_counts(config: Config) -> None:
         "guard.max-skips": config.guard.max_skips,
         "engine.micro-batches": config.engine.micro_batches,
         "model.lora-rank": config.model.lora_rank,
+        "mixture.strands": config.mixture.strands,
+        "loader.threads": config.loader.threads,
+        "loader.ahead": config.loader.ahead,
+        "loader.fetch-ahead": config.loader.fetch_ahead,
     }
     for name, count in counts.items():
         if count < 1:
@@ -98,15 +102,28 @@ def _check_engine(config: Config) -> None:
 
 
 def _check_data(config: Config) -> None:
-    weights = config.mixture.weights
+    mixture, augment, loader = config.mixture, config.augment, config.loader
     if not config.data:
         raise UserError("--data names no folder: give at least one folder of shards")
-    if weights and len(weights) != len(config.data):
-        raise UserError(
-            f"--mixture.weights has {len(weights)} numbers for {len(config.data)} --data folders: give one for each"
-        )
-    if weights and (min(weights) < 0 or sum(weights) <= 0):
+    for name, numbers in (("weights", mixture.weights), ("condition-drop", mixture.condition_drop)):
+        if numbers and len(numbers) != len(config.data):
+            raise UserError(
+                f"--mixture.{name} has {len(numbers)} numbers for {len(config.data)} --data folders: give one for each"
+            )
+    if mixture.weights and (min(mixture.weights) < 0 or sum(mixture.weights) <= 0):
         raise UserError("--mixture.weights must be 0 or more, and not all 0")
+    probabilities = {
+        "mixture.condition-drop": mixture.condition_drop,
+        "mixture.static-condition-drop": (mixture.static_condition_drop,),
+        "mixture.caption-drop": (mixture.caption_drop,),
+        "augment.mirror": (augment.mirror,),
+        "augment.reverse-views": (augment.reverse_views,),
+    }
+    for name, numbers in probabilities.items():
+        if not all(0 <= number <= 1 for number in numbers):
+            raise UserError(f"--{name} is {' '.join(map(str, numbers))}: give a probability, from 0 to 1")
+    if not loader.cache_gb > 0:
+        raise UserError(f"--loader.cache-gb is {loader.cache_gb}: give room for some shards, 50 for instance")
 
 
 def _check_stage(config: Config) -> None:

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import tyro
 
-from fourreal.training.data import Stage
 from fourreal.training.model.flow import TimeSampling
+from fourreal.training.catalogue import Stage
 from fourreal.training.settings.groups import (
+    AugmentSettings,
     CheckpointSettings,
     EngineSettings,
     GuardSettings,
+    LoaderSettings,
     MixtureSettings,
     ModelSettings,
     OptimizerSettings,
@@ -50,6 +52,8 @@ class Config:
     seed: int = 0
 
     mixture: MixtureSettings = field(default_factory=MixtureSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     diffusion: TimeSampling = field(default_factory=TimeSampling)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)

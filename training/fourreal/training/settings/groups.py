@@ -13,10 +13,52 @@ Offload = Literal["none", "cpu", "nvme"]
 
 @dataclass(frozen=True)
 class MixtureSettings:
-    """How folders of data mix."""
+    """How folders of data mix, and into batches of what sizes."""
 
     weights: tuple[float, ...] = ()
     """How often each folder of --data is drawn from, in proportion; default: by its number of grids."""
+    condition_drop: tuple[float, ...] = ()
+    """Probability, for each folder of --data, that a sample of the grid stage is given no frame; default: 0."""
+    static_condition_drop: float = 1.0
+    """The same for freeze-time grids of any folder: all times are equal, so given frames would only be copied."""
+    caption_drop: float = 0.1
+    """Probability that a sample has the empty caption, for models that read captions and guidance on them."""
+    buckets: tuple[str, ...] = ()
+    """Sizes of batches, VIEWSxTIMESxHEIGHTxWIDTH:BATCH each, in place of one size: a grid goes to the one that shows
+    most of it, and every batch is of one."""
+    strands: int = 64
+    """Shards of a folder that mix at a time, over all workers. A multiple of the workers lets each read only its own
+    shards; with a remainder they read more."""
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """What is done at random to a sample of frames. Colours stay; samples of latents are only reversed."""
+
+    mirror: float = 0.5
+    """Probability that left and right are swapped: a mirrored world is a world too."""
+    reverse_views: float = 0.5
+    """Probability that the camera goes backwards (4Real-Video-V2: useful). Time has a direction and keeps it."""
+    times: Literal["spread", "stretch"] = "spread"
+    """Which times of a longer grid: evenly spread over all, or a stretch at any start and stride that it has."""
+    crop: Literal["centre", "random"] = "centre"
+    """Which part of frames of another aspect ratio."""
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How data comes to a worker. Changes nothing of what is learned."""
+
+    threads: int = 2
+    """Threads of a worker that decode."""
+    ahead: int = 2
+    """Batches that are made while one is trained on."""
+    cache: str = "~/.cache/fourreal/shards"
+    """Folder for shards of s3:// folders, shared by the workers of a machine."""
+    cache_gb: float = 50.0
+    """Most that this folder may hold; what was used longest ago makes room."""
+    fetch_ahead: int = 32
+    """Batches whose shards are fetched ahead."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from typing import Any
 
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
-from fourreal.training.data import BatchShape, Stage, check_folder
+from fourreal.training.catalogue import BatchShape, Stage
+from fourreal.training.data import DataSettings
 from fourreal.training.exports import model_folder, read_exported_description
 from fourreal.training.model import Architecture, LoraShape, PixelBackbone, PixelConfig, TrainPolicy
 from fourreal.training.model.flow import TimeSampling
 from fourreal.training.settings.checks import train_policy
 from fourreal.training.settings.config import Config
+from fourreal.training.settings.data import data_settings
 from fourreal.training.settings.groups import (
     CheckpointSettings,
     EngineSettings,
@@ -29,10 +31,8 @@ _DEFAULT_MODEL: dict[str, Any] = {"size": "nano", "height": 32, "width": 48, "pa
 class StageSettings:
     """What a worker needs to know. Plain data, so it travels and compares."""
 
-    shape: BatchShape
+    data: DataSettings
     model: PixelConfig
-    folders: tuple[str, ...]
-    weights: tuple[float, ...]
     out: str
     start_from: str | None
     """Folder of the exported model that the stage starts from."""
@@ -48,6 +48,11 @@ class StageSettings:
     checkpoints: CheckpointSettings
     guard: GuardSettings
     restarts: RestartSettings
+
+    @property
+    def shape(self) -> BatchShape:
+        """The first bucket, which stands for the others in pictures."""
+        return self.data.buckets[0]
 
     @property
     def stage(self) -> Stage:
@@ -69,15 +74,9 @@ def stage_settings(config: Config) -> StageSettings:
     """The settings of a stage. UserError when the data, the model it starts from or the sizes do not fit each other."""
     start_from = model_folder(config.start_from) if config.start_from else None
     model = _grid_config(config.model, start_from) if start_from else _base_config(config.model)
-    counts = [
-        sum(len(record.keys) for record in check_folder(folder, config.views, config.times, config.workers))
-        for folder in config.data
-    ]
     return StageSettings(
-        shape=BatchShape(config.stage, config.batch_size, config.views, config.times, model.height, model.width),
+        data=data_settings(config, model.height, model.width),
         model=model,
-        folders=config.data,
-        weights=config.mixture.weights or tuple(float(count) for count in counts),
         out=config.out.rstrip("/"),
         start_from=start_from,
         architecture=config.model.architecture,
