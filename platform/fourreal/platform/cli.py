@@ -30,6 +30,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "inspect": Command("fourreal.platform.inspection", "tell what is in a folder of shards, with a contact sheet"),
     },
     "Model": {
+        "precompute": Command(
+            "fourreal.training.precompute", "code grids and captions into latents, before training on them", "train"
+        ),
         "train": Command("fourreal.training.train", "fit the base video model, then the grid model", "train"),
         "generate": Command("fourreal.evaluation.generate", "generate grids from two conditioning videos", "eval"),
     },

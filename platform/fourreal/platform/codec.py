@@ -17,6 +17,7 @@ Small arrays are plain `.npy`. Nothing is ever unpickled.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import struct
@@ -64,9 +65,9 @@ def encode(grid: Grid, *, lossless: bool = False) -> dict[str, bytes]:
 
     `lossless` stores the frames as PNG (about 5 times the bytes) instead of JPEG.
     """
-    meta = {"schema_version": SCHEMA_VERSION, "shape": list(grid.frames.shape[:4]), **asdict(grid.meta)}
+    V, T, H, W, _ = grid.frames.shape
     members = {
-        META: json.dumps(meta, sort_keys=True, indent=1).encode(),
+        META: meta_member(grid.meta, (V, T, H, W)),
         FRAMES: _pack(grid.frames, "png" if lossless else "jpeg"),
     }
     for name, member in _PACKS.items():
@@ -80,6 +81,12 @@ def encode(grid: Grid, *, lossless: bool = False) -> dict[str, bytes]:
             np.save(buffer, array, allow_pickle=False)
             members[member] = buffer.getvalue()
     return members
+
+
+def meta_member(meta: GridMeta, shape: tuple[int, int, int, int]) -> bytes:
+    """The member META of a grid of (V, T, H, W)."""
+    document = {"schema_version": SCHEMA_VERSION, "shape": list(shape), **asdict(meta)}
+    return json.dumps(document, sort_keys=True, indent=1).encode()
 
 
 @dataclass(frozen=True)
@@ -200,7 +207,7 @@ class EncodedGrid:
 @dataclass(frozen=True)
 class _BlobCodec:
     encode: Callable[[Array], bytes]
-    decode: Callable[[bytes, Array], Array]
+    decode: Callable[[bytes | memoryview, Array], Array]
     """A blob, and an array of the frame's shape and type that a decoder may use as its buffer; returns the frame."""
 
 
@@ -210,7 +217,7 @@ def _encode_png(frame: Array) -> bytes:
     return bytes(data.tobytes())
 
 
-def _decode_png(blob: bytes, like: Array) -> Array:
+def _decode_png(blob: bytes | memoryview, like: Array) -> Array:
     image = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError("a frame is no PNG")
@@ -223,7 +230,7 @@ def _encode_zstd(frame: Array) -> bytes:
     return bytes(_ZSTD.compress(by_significance.tobytes(), asbytes=True))
 
 
-def _decode_zstd(blob: bytes, like: Array) -> Array:
+def _decode_zstd(blob: bytes | memoryview, like: Array) -> Array:
     raw = np.frombuffer(_ZSTD.decompress(blob, decompressed_size=like.nbytes, asbytes=True), np.uint8)
     return np.ascontiguousarray(raw.reshape(like.itemsize, -1).T).view(like.dtype).reshape(like.shape)
 
@@ -269,14 +276,14 @@ class _Pack:
             raise ValueError("it holds objects")
         count = shape[0] * shape[1]
         sizes = struct.unpack_from(f"<{count}I", data, 8 + header_size)
-        self.starts = np.concatenate([[8 + header_size + 4 * count], sizes]).cumsum()
+        self.starts = list(itertools.accumulate(sizes, initial=8 + header_size + 4 * count))
         if self.starts[-1] != len(data):
             raise ValueError(f"it has {len(data)} bytes where its index says {self.starts[-1]}")
-        self.data = data
+        self.data = memoryview(data)  # whose slices are no copies
 
     def blobs(self) -> list[bytes]:
         """The encoded frames, in order."""
-        return [self.data[start:end] for start, end in zip(self.starts[:-1], self.starts[1:], strict=True)]
+        return [bytes(self.data[start:end]) for start, end in itertools.pairwise(self.starts)]
 
     def decode(self, flat_index: list[int], out: Array | None = None) -> Array:
         frame_shape = self.shape[2:]

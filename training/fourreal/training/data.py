@@ -181,19 +181,18 @@ class Assembly:
         self.stream, self.order = stream, order
         self.lane: Lane = stream.lanes[order.lane]
         self.bucket = self.lane.bucket
-        pinned = torch.cuda.is_available()  # batches lie where the device can fetch them by itself
         count, text = len(order.draws), None
         if stream.caches:
             shape = stream.caches[self.lane.members[0][0]].shape
             self.bucket = replace(self.bucket, times=shape.times)
             frame, dtype = shape.frame, shape.dtype
             if shape.text is not None:
-                text = Text(torch.zeros((count, *shape.text), dtype=dtype, pin_memory=pinned))
+                text = Text(torch.zeros((count, *shape.text), dtype=dtype))
         else:
             frame, dtype = (self.bucket.height, self.bucket.width, 3), torch.uint8
         leading = (count, *sample_shape(self.bucket, self.lane.context))
         self.batch = Batch(
-            frames=torch.empty((*leading, *frame), dtype=dtype, pin_memory=pinned),
+            frames=_room((*leading, *frame), dtype),
             given=torch.zeros(leading, dtype=torch.bool),
             context=None if self.lane.context is None else torch.full((count,), self.lane.context),
             text=text,
@@ -228,6 +227,13 @@ class Assembly:
             text = cache.empty_text if rng.random() < self.stream.data.mixture.caption_drop else coded.text
             assert text is not None, "the cache says that it has captions"
             self.batch.text.embeddings[sample, : len(text)].copy_(text)
+
+
+def _room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Memory for a batch's frames: where there is a GPU, memory that it can fetch from by itself."""
+    if torch.cuda.is_available() or dtype != torch.uint8:
+        return torch.empty(shape, dtype=dtype, pin_memory=torch.cuda.is_available())
+    return torch.from_numpy(np.empty(shape, np.uint8))  # NumPy asks for huge pages: far fewer faults than torch's
 
 
 class Prefetcher:

@@ -103,10 +103,8 @@ class LatentCache:
         except (KeyError, TypeError, json.JSONDecodeError, ValidationError) as error:
             raise UserError(f"{where} is unreadable ({' '.join(str(error).split())}): make the cache again") from None
 
-    def save(self, empty_text: Tensor | None) -> None:
-        """Write what `open` reads. `empty_text`: embedding of the empty caption [W, E]."""
-        if empty_text is not None:
-            self.storage.write(EMPTY_FILE, save({"text": empty_text.contiguous()}))
+    def save(self) -> None:
+        """Write what `open` reads."""
         document = {
             "version": CACHE_VERSION,
             "source_uri": self.source_uri,
@@ -135,6 +133,11 @@ class LatentCache:
                 f"({changed[0]} was {before[changed[0]] or 'none'}, is now {after[changed[0]]}): "
                 f"run `fourreal precompute` into another folder"
             )
+
+
+def write_empty_text(storage: Storage, text: Tensor) -> None:
+    """Keep the embedding of the empty caption, [W, E], beside a cache's shards."""
+    storage.write(EMPTY_FILE, save({"text": text.contiguous()}))
 
 
 def is_cache(folder: str) -> bool:

@@ -40,7 +40,9 @@ def choose_frames(
         return np.stack([np.full_like(times, rng.integers(have[0])), times], axis=-1)
     if context == FREEZE_TIME:
         return np.stack([views, np.full_like(views, rng.integers(have[1]))], axis=-1)
-    return np.stack(np.meshgrid(views, times, indexing="ij"), axis=-1)
+    pairs = np.empty((len(views), len(times), 2), np.int64)
+    pairs[..., 0], pairs[..., 1] = views[:, None], times
+    return pairs
 
 
 def _choose_times(have: int, want: int, augment: AugmentSettings, rng: np.random.Generator) -> Indices:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fourreal.platform.grid import Grid, check_key
+from fourreal.platform.shards import Sample
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class ItemFailure(Exception):
 class Processor(Protocol):
     """Turns items into grids; one lives in each worker process and sees one item at a time."""
 
-    def process(self, item: Item) -> Grid:
-        """Return the grid of this item, with `meta.key == item.key`. Raises ItemFailure.
+    def process(self, item: Item) -> Grid | Sample:
+        """Return the grid of this item, with `meta.key == item.key`, or its members. Raises ItemFailure.
 
         The result must follow from the item and the job's settings alone.
         """

@@ -68,7 +68,10 @@ def make_shard(
         if item.key in samples:
             continue
         if item.key in unprepared:
-            outcome: Grid | tuple[ItemFailure, int] = (unprepared[item.key], unprepared[item.key].attempts)
+            outcome: Grid | shards.Sample | tuple[ItemFailure, int] = (
+                unprepared[item.key],
+                unprepared[item.key].attempts,
+            )
         else:
             outcome = _process(item, processor, order.attempts)
         if isinstance(outcome, tuple):
@@ -76,7 +79,7 @@ def make_shard(
             log.warning("%s goes to quarantine (%s): %s", item.key, failure.reason, failure.message)
             refused.append(record_of(item, failure, attempts))
         else:
-            samples[item.key] = encode(outcome, lossless=order.lossless)
+            samples[item.key] = encode(outcome, lossless=order.lossless) if isinstance(outcome, Grid) else outcome
     write_quarantine(out, refused)
     record = shards.write_shard(
         out,
@@ -101,8 +104,8 @@ def _samples_already_there(out: Storage, order: ShardOrder) -> dict[str, shards.
     return {grid.key: grid.members for grid in shards.read_shard(out, record)}
 
 
-def _process(item: Item, processor: Processor, attempts: int) -> Grid | tuple[ItemFailure, int]:
-    """The item's grid, or its last failure and the number of attempts."""
+def _process(item: Item, processor: Processor, attempts: int) -> Grid | shards.Sample | tuple[ItemFailure, int]:
+    """The item's grid or members, or its last failure and the number of attempts."""
     for attempt in range(1, attempts + 1):
         try:
             grid = processor.process(item)
@@ -113,6 +116,7 @@ def _process(item: Item, processor: Processor, attempts: int) -> Grid | tuple[It
             message = f"{type(error).__name__}: {error}"
             return ItemFailure("process", "unexpected_error", message, stderr_tail=traceback.format_exc()), attempt
         else:
-            assert grid.key == item.key, f"processor made {grid.key!r} from item {item.key!r}"
+            if isinstance(grid, Grid):
+                assert grid.key == item.key, f"processor made {grid.key!r} from item {item.key!r}"
             return grid
     raise AssertionError("attempts is at least 1")
