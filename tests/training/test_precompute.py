@@ -22,7 +22,7 @@ from fourreal.platform.errors import UserError
 from fourreal.platform.shards import list_shards, read_shard, write_shard
 from fourreal.platform.storage import Storage
 from fourreal.training.catalogue import BatchShape
-from fourreal.training.data import BatchStream, DataSettings
+from fourreal.training.data import BatchStream, DataSettings, clean_frames
 from fourreal.training.encoding import code_version, fingerprint
 from fourreal.training.latent_cache import LatentCache, source_fingerprint
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, border_given
@@ -153,7 +153,7 @@ def test_latents_are_sequences_in_the_base_stage(coded: Path) -> None:
     for batch in (batches.next() for _ in range(12)):
         assert batch.context is not None
         lengths.add((int(batch.context[0]), batch.frames.shape[1]))
-        assert batch.clean(CPU).shape[2:] == (16, 2, 3)
+        assert clean_frames(batch.frames).shape == batch.clean_shape == (2, batch.frames.shape[1], 16, 2, 3)
     assert lengths == {(FIXED_VIEW, 2), (FREEZE_TIME, 3)}
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from fourreal.training.model.flow import TimeSampling
 from fourreal.training.catalogue import Stage
+from fourreal.training.model.flow import TimeSampling
 from fourreal.training.settings.groups import (
     AugmentSettings,
     CheckpointSettings,
