@@ -20,7 +20,7 @@ from fourreal.training.model import FIXED_VIEW, FREEZE_TIME
 from fourreal.training.order import Indices
 from fourreal.training.pixels import crop_size
 
-Stage = Literal["base", "grid"]
+Stage = Literal["base", "grid", "upsampler"]
 Shape = tuple[int, int, int, int]
 
 
@@ -188,6 +188,6 @@ def _contexts(bucket: BatchShape) -> tuple[int | None, ...]:
     """One mode per batch, because the sequences of a batch must be equally long."""
     if bucket.stage == "grid":
         return (None,)
-    if bucket.views > 1 and bucket.times > 1:
+    if bucket.stage == "base" and bucket.views > 1 and bucket.times > 1:
         return FIXED_VIEW, FREEZE_TIME
-    return (FREEZE_TIME if bucket.times == 1 else FIXED_VIEW,)
+    return (FREEZE_TIME if bucket.times == 1 else FIXED_VIEW,)  # the upsampler reads fixed-view videos alone

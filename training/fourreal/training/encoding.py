@@ -8,9 +8,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import json
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -106,16 +107,38 @@ class GridEncoder:
 def fingerprint(settings: EncoderSettings, source: str) -> Fingerprint:
     """Of a cache made with these settings from grids of this fingerprint. Reads the model's files."""
     folder = settings.folder
-    encoder = [folder_fingerprint(folder / name) for name in (ENCODER_FOLDER, TOKENIZER_FOLDER)]
     return Fingerprint(
         source=source,
         backbone=folder_fingerprint(folder / BACKBONE_FOLDER),
         vae=folder_fingerprint(folder / VAE_FOLDER if (folder / VAE_FOLDER).is_dir() else folder),
-        text_encoder="-".join([*encoder, str(settings.words)]) if settings.captions else "none",
+        text_encoder=_text_fingerprint(folder) if settings.captions else "none",
+        words=settings.words if settings.captions else 0,
         size=(settings.times, settings.height, settings.width),
         number_type=settings.number_type,
         code=code_version(),
     )
+
+
+def fingerprint_for(made: Fingerprint, source: str, model: Path | None) -> Fingerprint:
+    """What a cache made as `made` says would be now: with this code, grids of the fingerprint `source`, and those parts
+    that lie in the folder of the model to be trained, in diffusers' format. Empty where nothing is known."""
+    backbone = vae = text_encoder = ""
+    if model is not None:
+        transformer = model / BACKBONE_FOLDER if (model / BACKBONE_FOLDER).is_dir() else model
+        backbone = folder_fingerprint(transformer) if _is_of_diffusers(transformer) else ""
+        vae = folder_fingerprint(model / VAE_FOLDER)
+        has_text = made.words > 0 and (model / ENCODER_FOLDER).is_dir()
+        text_encoder = _text_fingerprint(model) if has_text else ""
+    return replace(made, source=source, backbone=backbone, vae=vae, text_encoder=text_encoder, code=code_version())
+
+
+def _text_fingerprint(folder: Path) -> str:
+    return "-".join(folder_fingerprint(folder / name) for name in (ENCODER_FOLDER, TOKENIZER_FOLDER))
+
+
+def _is_of_diffusers(folder: Path) -> bool:
+    config = folder / "config.json"
+    return config.is_file() and "_class_name" in json.loads(config.read_text())
 
 
 def code_version() -> str:

@@ -55,6 +55,8 @@ class Fingerprint:
     """sha256 of the autoencoder's files."""
     text_encoder: str
     """sha256 of the files of text encoder and tokenizer."""
+    words: int
+    """Tokens of the longest caption; 0 without captions."""
     size: tuple[int, int, int]
     """Times, height and width of the frames that were coded."""
     number_type: str
@@ -62,11 +64,13 @@ class Fingerprint:
     """Of the code that made them, `code_version`."""
 
 
+_MODEL_FILES = (".safetensors", ".json", ".model")
 _NAMES = {
     "source": "the grids",
     "backbone": "the backbone's weights",
     "vae": "the autoencoder's weights",
     "text_encoder": "the text encoder",
+    "words": "the longest caption",
     "size": "times, height and width of the frames",
     "number_type": "the number type",
     "code": "the code that encodes",
@@ -154,11 +158,11 @@ def source_fingerprint(storage: Storage) -> str:
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """Of a model's folder: the sha256 of the names and bytes of its files; empty when there is no such folder."""
+    """Of a model's folder: its weights, configuration and vocabulary; empty when there is no such folder."""
     if not folder.is_dir():
         return ""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _MODEL_FILES):
         with path.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
         digest.update(f"{path.relative_to(folder)} {content}\n".encode())

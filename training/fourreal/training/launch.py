@@ -16,6 +16,7 @@ from typing import Any
 from fourreal.platform import tracking
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import ray_session
+from fourreal.training.preflight import check_room
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import read_reason, sigterm_asks
 from fourreal.training.tracker import read_progress
@@ -57,6 +58,7 @@ def run_stage(settings: StageSettings, session: ExitStack) -> tuple[StageResult,
     else:
         _check_same(settings, record["settings"])
     if record is None or not storage.exists(RESULT_FILE):
+        check_room(settings)
         run_id = record["mlflow_run_id"] if record else None
         with tracking.run(EXPERIMENT, f"train {settings.stage}", settings.to_json(), run_id=run_id) as run_id:
             _write_record(settings, run_id)

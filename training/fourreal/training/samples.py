@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourreal.training.catalogue import BatchShape
+from fourreal.training.catalogue import BatchShape, Stage
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, border_given
 from fourreal.training.order import Indices
 from fourreal.training.pixels import even_indices
@@ -53,9 +53,11 @@ def _choose_times(have: int, want: int, augment: AugmentSettings, rng: np.random
     return start + stride * np.arange(want)
 
 
-def choose_given(shape: Sequence[int], drop: float, rng: np.random.Generator) -> Tensor:
+def choose_given(stage: Stage, shape: Sequence[int], drop: float, rng: np.random.Generator) -> Tensor:
     """Which frames of a sample are given, [N] or [V, T] bool. `drop`: probability that a grid is given none."""
-    if len(shape) == 1:
+    if stage == "upsampler":
+        return torch.zeros(*shape, dtype=torch.bool)
+    if stage == "base":
         return _random_given(shape[0], rng)
     given = border_given(shape[0], shape[1])
     return torch.zeros_like(given) if rng.random() < drop else given

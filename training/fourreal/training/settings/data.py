@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from fourreal.platform.errors import UserError
+from fourreal.platform.shards import list_shards
+from fourreal.platform.storage import Storage
 from fourreal.training.catalogue import BatchShape, Catalogue, Stage, make_lanes, read_catalogue, sort_into_buckets
 from fourreal.training.data import DataSettings
-from fourreal.training.latent_cache import is_cache
+from fourreal.training.latent_cache import LatentCache, is_cache, source_fingerprint
 from fourreal.training.settings.config import Config
 
 _BUCKET = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+):(\d+)")
 
 
-def data_settings(config: Config, height: int, width: int) -> DataSettings:
-    """The data of a stage whose model reads frames of a size in pixels.
+def data_settings(config: Config, size: tuple[int, int] | None, start_from: str | None) -> DataSettings:
+    """The data of a stage. `size`: height and width in pixels that the model reads, None where it reads latents.
 
-    Raises UserError, in one sentence, for folders and buckets that do not fit each other.
+    Raises UserError, in one sentence, for folders and buckets that do not fit each other or the model, and for caches
+    of latents that are stale.
     """
     coded = _coded(config.data)
-    buckets = _buckets(config, height, width)
+    if coded != (size is None):
+        reads, hold = ("pixels", "latents") if coded else ("latents", "frames")
+        raise UserError(
+            f"the model reads {reads} and the folders of --data hold {hold}: "
+            f"{'name folders of grids' if coded else 'code them first, with `fourreal precompute`'}"
+        )
+    if coded:
+        size = _check_caches(config.data, start_from)
+    assert size is not None
+    buckets = _buckets(config, *size)
+    _check_sizes(buckets, size, coded=coded)
     catalogues = [read_catalogue(folder, coded=coded) for folder in config.data]
     usable = [_usable(catalogue, buckets) for catalogue in catalogues]
     weights = config.mixture.weights or tuple(map(float, usable))
@@ -43,6 +57,34 @@ def _coded(folders: Sequence[str]) -> bool:
         cache, other = folders[coded.index(True)], folders[coded.index(False)]
         raise UserError(f"{cache} holds latents and {other} does not: train on caches alone, or on grids alone")
     return all(coded)
+
+
+def _check_caches(folders: Sequence[str], start_from: str | None) -> tuple[int, int]:
+    """Refuse what is stale; returns the size that was coded, pixels.
+
+    Grids that are no longer where they were, and parts that are not in the model's folder, are not compared.
+    """
+    from fourreal.training.encoding import fingerprint_for  # needs diffusers
+
+    caches = [LatentCache.open(folder) for folder in folders]
+    model = Path(start_from).expanduser() if start_from else None
+    for cache in caches:
+        source = Storage(cache.source_uri)
+        source_now = source_fingerprint(source) if list_shards(source) else ""
+        cache.check(fingerprint_for(cache.fingerprint, source_now, model))
+    if len({(cache.shape.text, cache.shape.number_type) for cache in caches}) > 1:
+        raise UserError("the caches of --data differ in captions or number type: make them with the same settings")
+    _, height, width = caches[0].fingerprint.size
+    return height, width
+
+
+def _check_sizes(buckets: Sequence[BatchShape], size: tuple[int, int], *, coded: bool) -> None:
+    for bucket in buckets:
+        if not coded and (bucket.height, bucket.width) != size:
+            raise UserError(
+                f"the bucket {bucket.size} pixels is of another size than the {size[0]}x{size[1]} that the model "
+                f"reads: buckets of a model of pixels differ in views and times"
+            )
 
 
 def _buckets(config: Config, height: int, width: int) -> tuple[BatchShape, ...]:

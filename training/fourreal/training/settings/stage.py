@@ -75,7 +75,7 @@ def stage_settings(config: Config) -> StageSettings:
     start_from = model_folder(config.start_from) if config.start_from else None
     model = _grid_config(config.model, start_from) if start_from else _base_config(config.model)
     return StageSettings(
-        data=data_settings(config, model.height, model.width),
+        data=data_settings(config, (model.height, model.width), start_from),
         model=model,
         out=config.out.rstrip("/"),
         start_from=start_from,
