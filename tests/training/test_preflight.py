@@ -61,9 +61,7 @@ def test_too_little_memory_or_disk_is_one_sentence_before_anything_is_written(
     check_room(stage_settings(config))
     with monkeypatch.context() as patch:
         patch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * need.worker - 2))
-        with pytest.raises(
-            UserError, match="of memory a worker, and this machine has for each of 2"
-        ):
+        with pytest.raises(UserError, match="of memory a worker, and this machine has for each of 2"):
             run(config)
     with monkeypatch.context() as patch:
         free = 3 * need.checkpoint + need.export - 1

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from fourreal.platform.codec import FRAMES
 from fourreal.platform.config import command
 from fourreal.platform.contact_sheet import Image, contact_sheet, stack_sheets, write_png
 from fourreal.platform.datajob import list_quarantine
@@ -78,7 +79,7 @@ def run(config: Config) -> None:
     storage = Storage(config.folder)
     document = describe(storage)
     sheet = config.sheet or (Path(storage.path("contact-sheet.png")) if storage.is_local else None)
-    if sheet and document["grids"]:
+    if sheet and FRAMES in document["members"]:
         _write_sheet(storage, sheet, config.sheet_grids)
         document["contact_sheet"] = str(sheet)
     if config.json:

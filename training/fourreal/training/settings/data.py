@@ -39,6 +39,7 @@ def data_settings(config: Config, size: tuple[int, int] | None, start_from: str 
     usable = [_usable(catalogue, buckets) for catalogue in catalogues]
     weights = config.mixture.weights or tuple(map(float, usable))
     make_lanes(catalogues, weights, buckets)
+    _note_small_cache(config, catalogues)
     return DataSettings(
         folders=config.data,
         weights=weights,
@@ -109,6 +110,21 @@ def _parse(text: str, stage: Stage) -> BatchShape:
     if min(smallest) < 2:
         raise UserError(f"the bucket {text} leaves the {stage} stage nothing to learn: give at least 2 views and times")
     return BatchShape(stage, batch_size, views, times, height, width)
+
+
+def _note_small_cache(config: Config, catalogues: Sequence[Catalogue]) -> None:
+    """Say so when the shards that are read side by side do not fit into the cache: it works, and wastes traffic."""
+    open_bytes = 0
+    for catalogue in catalogues:
+        if not catalogue.storage.is_local:
+            sizes = sorted((record.size_bytes for record in catalogue.records), reverse=True)
+            open_bytes += sum(sizes[: config.mixture.strands])
+    if open_bytes > config.loader.cache_gb * 1e9:
+        print(
+            f"train: shards of up to {open_bytes / 1e9:.1f} GB are read side by side and the cache holds "
+            f"{config.loader.cache_gb:g} GB, so they are fetched again and again where all workers share it: raise "
+            f"--loader.cache-gb, or lower --mixture.strands"
+        )
 
 
 def _usable(catalogue: Catalogue, buckets: Sequence[BatchShape]) -> int:
