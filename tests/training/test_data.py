@@ -24,6 +24,7 @@ from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, border_given
 from fourreal.training.order import Worker
 from fourreal.training.pixels import fit, to_model, to_pixels
 from fourreal.training.settings.groups import AugmentSettings, LoaderSettings, MixtureSettings
+from fourreal.training.shelf import Shelf
 
 MakeFolder = Callable[..., str]
 
@@ -31,6 +32,9 @@ BASE = BatchShape("base", batch_size=2, views=3, times=4, height=8, width=12)
 GRID = BatchShape("grid", batch_size=2, views=3, times=4, height=8, width=12)
 STORED = replace(GRID, height=16, width=24)
 ALONE = Worker(0, 1)
+
+
+open_stream = Shelf._stream
 
 
 def stream(
@@ -80,6 +84,20 @@ def test_every_epoch_of_batches_holds_every_grid_once(make_folder: MakeFolder) -
     for _ in range(3):
         epoch = [number for _ in range(2) for worker in workers for number in numbers(worker.next())]
         assert sorted(epoch) == list(range(12))
+
+
+def test_workers_open_their_own_shards_only(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [make_folder("a", shards=(2,) * 8), make_folder("b", shards=(2,) * 8, start=50)]
+    opened: dict[int, set[str]] = {0: set(), 1: set()}
+    for rank, names in opened.items():
+        monkeypatch.setattr(
+            Shelf, "_stream", lambda shelf, *args, names=names: (names.add(args[-1]), open_stream(shelf, *args))[1]
+        )
+        worker = stream(folders, STORED, worker=Worker(rank, 2), mixture=MixtureSettings(strands=4))
+        for _ in range(8):  # an epoch of both
+            worker.next()
+    assert not opened[0] & opened[1]
+    assert len(opened[0] | opened[1]) == 16
 
 
 def test_threads_and_batches_ahead_change_nothing(make_folder: MakeFolder) -> None:
