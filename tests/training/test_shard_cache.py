@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -123,6 +124,19 @@ def test_a_shard_is_fetched_once_and_again_when_its_copy_is_damaged(
         assert hashlib.sha256(path.read_bytes()).hexdigest() == record.sha256
     assert gets(requests) == 4 * fetched
     assert list(tmp_path.glob("*.part")) == []
+
+
+def test_who_wants_a_shard_at_the_same_time_waits_for_the_one_that_fetches_it(
+    flaky: tuple[Storage, list[int], Requests], tmp_path: Path
+) -> None:
+    storage, _, requests = flaky
+    record = list_shards(storage)[0]
+    assert is_right(ShardCache(tmp_path / "alone", 10**9), storage, record)
+    once = gets(requests)
+    with ThreadPoolExecutor(6) as threads:
+        caches = [ShardCache(tmp_path / "together", 10**9) for _ in range(6)]
+        assert all(threads.map(lambda cache: is_right(cache, storage, record), caches))
+    assert gets(requests) == 2 * once
 
 
 def test_a_store_that_slows_down_or_breaks_off_is_asked_again(
