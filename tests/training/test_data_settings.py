@@ -59,6 +59,29 @@ def test_contradictions_are_one_sentence(make_folder: MakeFolder, mixture: dict[
         data_of(make_folder("a"), mixture=mixture, views=3, times=4)
 
 
+def test_shards_that_cannot_be_read_are_named_before_any_worker_starts(make_folder: MakeFolder) -> None:
+    folder = make_folder("a", shards=(1, 1))
+    shard = Path(folder) / "shard-000001.tar"
+    whole = shard.read_bytes()
+    for damaged in (whole[:-512], whole + b"more"):
+        shard.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"shard-000001.tar has \d+ bytes where its record says"):
+            data_of(folder, views=3, times=4)
+    shard.unlink()
+    with pytest.raises(UserError, match=r"shard-000001.tar has 0 bytes"):
+        data_of(folder, views=3, times=4)
+    shard.write_bytes(whole)
+    first = Path(folder) / "shard-000000.tar"
+    newer = first.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 9')
+    assert newer != first.read_bytes()
+    first.write_bytes(newer)
+    with pytest.raises(UserError, match=r"has schema version 9, this fourreal reads 1: upgrade fourreal"):
+        data_of(folder, views=3, times=4)
+    first.write_bytes(b"\0" * len(newer))
+    with pytest.raises(UserError, match=r"has nothing in shard-000000.tar"):
+        data_of(folder, views=3, times=4)
+
+
 def test_latents_and_frames_do_not_mix(make_folder: MakeFolder, tmp_path: Path) -> None:
     frames, latents = make_folder("a"), make_folder("b")
     Storage(latents).write("cache.json", b"{}")

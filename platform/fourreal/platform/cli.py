@@ -31,7 +31,9 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "Model": {
         "precompute": Command(
-            "fourreal.training.precompute", "code grids and captions into latents, before training on them", "train"
+            "fourreal.training.precompute",
+            "code grids and captions into latents, before training on them",
+            "train,diffusers",
         ),
         "train": Command("fourreal.training.train", "fit the base video model, then the grid model", "train"),
         "generate": Command("fourreal.evaluation.generate", "generate grids from two conditioning videos", "eval"),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fourreal.platform.errors import UserError
-from fourreal.platform.shards import ShardRecord, read_shard, require_shards
+from fourreal.platform.shards import ShardRecord, check_size, read_shard, require_shards
 from fourreal.platform.storage import Storage
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME
 from fourreal.training.order import Indices
@@ -97,6 +97,20 @@ def read_catalogue(folder: str, *, coded: bool = False) -> Catalogue:
     shard_of = np.repeat(np.arange(len(records)), [len(record.keys) for record in records])
     keys = tuple(key for record in records for key in record.keys)
     return Catalogue(storage, records, keys, shard_of, tuple(shapes), np.array(frozen), coded)
+
+
+def check_readable(catalogue: Catalogue) -> None:
+    """Raises UserError for a shard that is missing or of another size than its record says, and when the first grid
+    cannot be read. One listing and the beginning of one shard."""
+    sizes = {entry.path: entry.size_bytes for entry in catalogue.storage.list()}
+    for record in catalogue.records:
+        check_size(sizes.get(record.name), record, f"{catalogue.storage.uri.rstrip('/')}/{record.name}")
+    first = catalogue.records[0]
+    grid = next(read_shard(catalogue.storage, first), None)
+    if grid is None:
+        raise UserError(f"{catalogue.storage.uri} has nothing in {first.name}: delete its record and run its job again")
+    if not catalogue.coded:
+        grid.frames_at([(0, 0)])
 
 
 def bucket_of(shape: Shape, buckets: Sequence[BatchShape], *, coded: bool = False) -> int | None:

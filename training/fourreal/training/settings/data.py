@@ -9,7 +9,15 @@ from pathlib import Path
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import list_shards
 from fourreal.platform.storage import Storage
-from fourreal.training.catalogue import BatchShape, Catalogue, Stage, make_lanes, read_catalogue, sort_into_buckets
+from fourreal.training.catalogue import (
+    BatchShape,
+    Catalogue,
+    Stage,
+    check_readable,
+    make_lanes,
+    read_catalogue,
+    sort_into_buckets,
+)
 from fourreal.training.data import DataSettings
 from fourreal.training.latent_cache import LatentCache, is_cache, source_fingerprint
 from fourreal.training.settings.config import Config
@@ -36,6 +44,8 @@ def data_settings(config: Config, size: tuple[int, int] | None, start_from: str 
     buckets = _buckets(config, *size)
     _check_sizes(buckets, size, coded=coded)
     catalogues = [read_catalogue(folder, coded=coded) for folder in config.data]
+    for catalogue in catalogues:
+        check_readable(catalogue)
     usable = [_usable(catalogue, buckets) for catalogue in catalogues]
     weights = config.mixture.weights or tuple(map(float, usable))
     make_lanes(catalogues, weights, buckets)
