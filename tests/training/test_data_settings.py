@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from configs import SMALL, config_of
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 from fourreal.training.data import DataSettings
+from fourreal.training.launch import RUN_FILE
 from fourreal.training.settings.checks import check
 from fourreal.training.settings.data import data_settings
+from fourreal.training.settings.stage import stage_settings
+from fourreal.training.train import run
 
 MakeFolder = Callable[..., str]
 
@@ -38,6 +42,17 @@ def test_buckets_replace_the_one_size_and_grids_weigh_alike(
     assert data.weights == (4.0, 2.0)
     assert "1 of 5 grids in" in capsys.readouterr().out
     assert data_of(small, mixture={"weights": (3.0,)}, views=3, times=4).weights == (3.0,)
+
+
+def test_a_run_does_not_go_on_with_data_that_changed(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """Where it is in the data would be somewhere else."""
+    folder, out = make_folder("a", shards=(2, 2)), tmp_path / "out"
+    fields = {"model": SMALL, "views": 3, "times": 4, "mixture": {"weights": (1.0,)}}
+    config = config_of((folder,), str(out), **fields)
+    Storage(str(out)).write(RUN_FILE, json.dumps({"settings": stage_settings(config).to_json()}).encode())
+    make_folder("a", shards=(2, 2), start=1)
+    with pytest.raises(UserError, match=r"holds a run with other settings \(data.fingerprints"):
+        run(config)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ class DataSettings:
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     coded: bool = False
     """Whether the folders are caches of latents."""
+    fingerprints: tuple[str, ...] = ()
+    """Of each folder as it was: a position is one in this data, and a run does not go on with other."""
 
 
 @dataclass(frozen=True)

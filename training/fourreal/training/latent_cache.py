@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from fourreal.platform.errors import UserError
-from fourreal.platform.shards import require_shards
+from fourreal.platform.shards import ShardRecord, require_shards
 from fourreal.platform.storage import Storage
 
 CACHE_FILE = "cache.json"
@@ -151,8 +152,13 @@ def is_cache(folder: str) -> bool:
 
 def source_fingerprint(storage: Storage) -> str:
     """Of a folder of shards: changes when any of its grids does. UserError for a folder without grids."""
+    return records_fingerprint(require_shards(storage))
+
+
+def records_fingerprint(records: Sequence[ShardRecord]) -> str:
+    """The same, of shards by their records."""
     digest = hashlib.sha256()
-    for record in require_shards(storage):
+    for record in records:
         digest.update(f"{record.index} {record.sha256}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -19,7 +19,7 @@ from fourreal.training.catalogue import (
     sort_into_buckets,
 )
 from fourreal.training.data import DataSettings
-from fourreal.training.latent_cache import LatentCache, is_cache, source_fingerprint
+from fourreal.training.latent_cache import LatentCache, is_cache, records_fingerprint, source_fingerprint
 from fourreal.training.settings.config import Config
 
 _BUCKET = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+):(\d+)")
@@ -59,6 +59,7 @@ def data_settings(config: Config, size: tuple[int, int] | None, start_from: str 
         augment=config.augment,
         loader=config.loader,
         coded=coded,
+        fingerprints=tuple(records_fingerprint(catalogue.records) for catalogue in catalogues),
     )
 
 
