@@ -11,6 +11,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
@@ -20,6 +21,9 @@ from fourreal.platform.codec import MEMBERS, META, EncodedGrid
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import SCHEMA_VERSION, check_key
 from fourreal.platform.storage import Storage
+
+_REQUESTS = 16
+"""To an object store at a time, where many small files are read."""
 
 Sample = Mapping[str, bytes]
 """Members of one sample by name, as `codec.encode` gives them."""
@@ -118,7 +122,10 @@ def read_record(storage: Storage, index: int) -> ShardRecord | None:
 def list_shards(storage: Storage) -> list[ShardRecord]:
     """Records of all the shards that are done, by index. Raises UserError for an unreadable or newer record."""
     names = [e.path for e in storage.list() if e.path.startswith("shard-") and e.path.endswith(".json")]
-    return [_parse_record(storage, name) for name in names]
+    if storage.is_local:
+        return [_parse_record(storage, name) for name in names]
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        return list(threads.map(lambda name: _parse_record(storage, name), names))
 
 
 def require_shards(storage: Storage) -> list[ShardRecord]:
