@@ -97,6 +97,12 @@ def test_shards_that_cannot_be_read_are_named_before_any_worker_starts(make_fold
         data_of(folder, views=3, times=4)
 
 
+def test_every_bucket_splits_into_micro_batches(make_folder: MakeFolder) -> None:
+    buckets = {"buckets": ("3x4x16x24:4", "2x3x16x24:3")}
+    with pytest.raises(UserError, match="the bucket 2x3 of 16x24 pixels has batches of 3, which do not split"):
+        data_of(make_folder("a"), mixture=buckets, engine={"micro_batches": 2})
+
+
 def test_latents_and_frames_do_not_mix(make_folder: MakeFolder, tmp_path: Path) -> None:
     frames, latents = make_folder("a"), make_folder("b")
     Storage(latents).write("cache.json", b"{}")

@@ -107,6 +107,11 @@ def _buckets(config: Config, height: int, width: int) -> tuple[BatchShape, ...]:
     for bucket, size in zip(buckets, sizes, strict=True):
         if sizes.count(size) > 1:
             raise UserError(f"--mixture.buckets has {bucket.size} pixels twice: give each size once")
+        if bucket.batch_size % config.engine.micro_batches:
+            raise UserError(
+                f"the bucket {bucket.size} pixels has batches of {bucket.batch_size}, which do not split into "
+                f"--engine.micro-batches {config.engine.micro_batches} equal parts: use a multiple"
+            )
     return buckets
 
 
