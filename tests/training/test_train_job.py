@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,33 +78,38 @@ def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_killed_worker_costs_nothing_but_time(undisturbed: Path, workplace: Path) -> None:
-    """kill -9 in the middle: goes on from the last checkpoint, in the same MLflow run, to the same weights."""
-    config = base_config(workplace, "killed")
+def test_workers_killed_and_stopped_cost_nothing_but_time(undisturbed: Path, workplace: Path) -> None:
+    """kill -9, and later SIGSTOP: each time on from the last checkpoint, in the same MLflow run, to the same weights."""
+    config, out = base_config(workplace, "killed"), workplace / "killed"
+    config = replace(config, restarts=replace(config.restarts, hang_timeout_s=5.0))
     killed: list[int] = []
 
-    def kill_in_the_middle() -> None:
-        progress = workplace / "killed" / "progress.json"
-        deadline = time.monotonic() + 200
-        while time.monotonic() < deadline:
-            note = json.loads(progress.read_text()) if progress.exists() else {"step": 0}
-            if note["step"] > CHECKPOINT_EVERY and list(workplace.glob("killed/checkpoints/step-*/manifest.json")):
-                killed.append(note["step"])
-                os.kill(note["pid"], signal.SIGKILL)
-                return
-            time.sleep(0.02)
+    def torment() -> None:
+        for rank, number, checkpoint in ((0, signal.SIGKILL, CHECKPOINT_EVERY), (1, signal.SIGSTOP, 120)):
+            place = out / "workers" / f"{rank}.json"
+            deadline = time.monotonic() + 240
+            while time.monotonic() < deadline:
+                note = json.loads(place.read_text()) if place.exists() else {"step": 0, "pid": 0}
+                done = (out / "checkpoints" / f"step-{checkpoint:08d}" / "manifest.json").exists()
+                if done and checkpoint <= note["step"] < config.steps and note["pid"] not in killed:
+                    killed.append(note["pid"])
+                    os.kill(note["pid"], number)
+                    break
+                time.sleep(0.01)
 
-    killer = threading.Thread(target=kill_in_the_middle)
-    killer.start()
+    tormentor = threading.Thread(target=torment)
+    tormentor.start()
     run(config)
-    killer.join()
-    assert killed, "the run was over before it could be killed"
-    assert killed[0] < config.steps
-    run_id = json.loads((workplace / "killed" / "run.json").read_text())["mlflow_run_id"]
-    restored = tracking.client().MlflowClient().get_metric_history(run_id, "restored_step")
-    assert len(restored) == 1
-    assert restored[0].value >= CHECKPOINT_EVERY
-    weights = load_file(workplace / "killed" / "model" / "model.safetensors")
+    tormentor.join()
+    assert len(killed) == 2, "the run was over too soon"
+    run_id = json.loads((out / "run.json").read_text())["mlflow_run_id"]
+    client = tracking.client().MlflowClient()
+    restored = [entry.value for entry in client.get_metric_history(run_id, "restored_step")]
+    assert len(restored) == 2
+    assert CHECKPOINT_EVERY <= restored[0] <= restored[1]
+    assert restored[1] >= 120
+    assert f"worker 1 (process {killed[1]}" in client.get_run(run_id).data.tags["last_hang"]
+    weights = load_file(out / "model" / "model.safetensors")
     for name, tensor in load_file(undisturbed / "model" / "model.safetensors").items():
         assert torch.equal(weights[name], tensor), name
 

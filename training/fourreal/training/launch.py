@@ -20,6 +20,7 @@ from fourreal.training.preflight import check_room
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import read_reason, sigterm_asks
 from fourreal.training.tracker import read_progress
+from fourreal.training.watchdog import take_report
 from fourreal.training.worker import RESULT_FILE, WorkerOrder, run_worker
 
 RUN_FILE = "run.json"
@@ -89,15 +90,18 @@ def _write_record(settings: StageSettings, run_id: str) -> None:
 def _fit(order: WorkerOrder) -> None:
     import ray
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = order.settings
     resources = ray.cluster_resources()
     use_gpu = resources.get("GPU", 0) >= settings.workers
     if not use_gpu and resources.get("CPU", 0) < settings.workers:
         raise UserError(f"the cluster has {resources.get('CPU', 0):.0f} cores: lower --workers {settings.workers}")
+    # Longer than the watchdog's, which knows who is to blame. A process group's own timeout names nobody.
+    group_timeout_s = int(2 * settings.restarts.hang_timeout_s) + 60
     trainer = TorchTrainer(
         run_worker,
+        torch_config=TorchConfig(timeout_s=group_timeout_s),
         train_loop_config={"order": order},
         scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=use_gpu),
         run_config=RunConfig(
@@ -111,7 +115,8 @@ def _fit(order: WorkerOrder) -> None:
         with _live_line(settings), sigterm_asks(settings.storage, settings.restarts.grace_s):
             trainer.fit()
     except TrainingFailedError as error:
-        raise UserError(_reason(error)) from error
+        hang = take_report(settings.storage)
+        raise UserError(f"{hang[1]}: the same command goes on" if hang else _reason(error)) from error
     except ray.exceptions.RayError as error:  # Ray itself is gone
         raise UserError(f"Ray stopped in the middle ({type(error).__name__}): run the same command to go on") from error
     if not settings.storage.exists(RESULT_FILE):

@@ -48,6 +48,8 @@ class Hooks:
     """Puts weights, optimizer and noise back as they were at the last checkpoint; returns the state they were in."""
     stop_asked: Callable[[], bool] = lambda: False
     """Whether this worker has been asked to stop. One is enough: all stop after the same step."""
+    mark: Callable[[int, str], None] = lambda step, doing: None
+    """Told what the loop does next, after how many steps: see `Watchdog.mark`."""
 
 
 def train(
@@ -67,9 +69,12 @@ def train(
         while state.step < settings.steps:
             step, losses, guard = state.step, state.losses, state.guard
             began = time.perf_counter()
+            hooks.mark(step, "waiting for data")
             batch, position = batches.next()
             wait_s = time.perf_counter() - began
+            hooks.mark(step, "computing the gradient")
             loss = accumulate(engine, objective, batch, noise, settings.engine.micro_batches, device)
+            hooks.mark(step, "agreeing on the step")
             rate = learning_rate(step, settings.steps, settings.optimizer)
             mean_loss, stop = ranks.mean(loss.mean, float(hooks.stop_asked()))
             limit = guard.norm_limit(mean_loss)
@@ -79,6 +84,7 @@ def train(
                 losses.add(mean_loss)
             state = TrainState(step + 1, position, losses, guard)
             wall_s = time.perf_counter() - began
+            hooks.mark(step + 1, "reporting, or saving")
             hooks.on_step(StepReport(step + 1, mean_loss, loss, norms, taken, rate, wait_s, wall_s), state)
             if guard.wants_rollback:
                 state = _rolled_back(state, hooks)

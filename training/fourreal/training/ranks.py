@@ -5,6 +5,7 @@ Without a process group (one worker, outside Ray) each is the identity.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -41,9 +42,9 @@ def gather(value: T, group: Group = None) -> list[T]:
 def side_group() -> Group:
     """A group of all workers for `gather` in another thread: two threads in one group would answer each other.
 
-    It speaks gloo, so that it never waits for the device.
+    It speaks gloo, so that it never waits for the device, and waits long: an upload may take its time.
     """
-    return dist.new_group(backend="gloo") if _many() else None
+    return dist.new_group(backend="gloo", timeout=timedelta(days=1)) if _many() else None
 
 
 def _many() -> bool:

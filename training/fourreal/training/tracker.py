@@ -46,7 +46,7 @@ class Tracker:
         self._recent: list[float] = []
         self._skipped = 0
         self._stall_s = 0.0
-        self._written = self._logged = time.monotonic()
+        self._written, self._logged = 0.0, time.monotonic()  # the first step is told at once
 
     def add(self, report: StepReport, state: TrainState) -> None:
         """Take a step and the state after it."""
@@ -73,11 +73,11 @@ class Tracker:
         """Keep a picture with the run."""
         self._client.log_artifact(self.run_id, local_path, name)
 
-    def note(self, metric: str, value: float, step: int, sentence: str) -> None:
-        """Something that a person should know of: a line on the screen, a metric, and the run's tag `last_event`."""
+    def note(self, metric: str, value: float, step: int, sentence: str, *, tag: str = "last_event") -> None:
+        """Something that a person should know of: a line on the screen, a metric, and a tag of the run."""
         logging.getLogger(__name__).warning(sentence)
         self._client.log_metric(self.run_id, metric, value, step=step)
-        self._client.set_tag(self.run_id, "last_event", sentence)
+        self._client.set_tag(self.run_id, tag, sentence)
 
     def _log(self) -> None:
         from mlflow.entities import Metric

@@ -30,6 +30,7 @@ from fourreal.training.pictures import sample_picture
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import Stopped, StopWatch, raise_flag_on_sigterm, write_reason
 from fourreal.training.tracker import Tracker
+from fourreal.training.watchdog import Watchdog, take_report
 
 CHECKPOINT_FOLDER = "checkpoints"
 RESULT_FILE = "result.json"
@@ -73,7 +74,7 @@ class _WorkerRun:
         )
         self.store = CheckpointStore(self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints, worker)
         self.writer = CheckpointWriter(self.store, self._on_saved)
-        self.watch = StopWatch(self.settings.storage, looks=worker.rank == 0)
+        self.stop_watch = StopWatch(self.settings.storage, looks=worker.rank == 0)
         self.failed_checkpoints = 0
         self.began = time.monotonic()
 
@@ -81,14 +82,17 @@ class _WorkerRun:
         """From the newest checkpoint, or from nothing, to the export."""
         try:
             start = self._restored()
-            hooks = Hooks(self._on_step, self._on_checkpoint, self._on_rollback, self.watch.asked)
-            end = train(self.settings, self.engine, self.worker, self.noise, start, hooks)
-            self.writer.wait()
+            with Watchdog(self.settings.storage, self.worker, self.settings.restarts.hang_timeout_s) as watchdog:
+                hooks = Hooks(
+                    self._on_step, self._on_checkpoint, self._on_rollback, self.stop_watch.asked, watchdog.mark
+                )
+                end = train(self.settings, self.engine, self.worker, self.noise, start, hooks)
+                self.writer.wait()
         except Stopped as error:
             self._stop(str(error))
             return
         if end.step < self.settings.steps:
-            if not any(ranks.gather(self.watch.requested)):
+            if not any(ranks.gather(self.stop_watch.requested)):
                 raise RuntimeError(f"a worker got SIGTERM: all go on from step {end.step} in new processes")
             self._stop(f"stopped at step {end.step} of {self.settings.steps}: the same command goes on")
             return
@@ -98,6 +102,9 @@ class _WorkerRun:
 
     def _restored(self) -> TrainState:
         """The state that training starts from; everything else is put back."""
+        if self.tracker is not None and (hang := take_report(self.settings.storage)):
+            step, sentence = hang
+            self.tracker.note("hang_at_step", step, step, sentence, tag="last_hang")
         state = self._newest()
         if state is None:
             position = batch_stream(self.settings, self.worker, None).position

@@ -48,6 +48,8 @@ def _check_counts(config: Config) -> None:
             raise UserError(f"--{name} is {count}: give at least 1")
     if min(config.guard.max_rollbacks, config.restarts.grace_s) < 0:
         raise UserError("--guard.max-rollbacks and --restarts.grace-s must be 0 or more")
+    if config.restarts.hang_timeout_s <= 0:
+        raise UserError(f"--restarts.hang-timeout-s is {config.restarts.hang_timeout_s}: give more than 0")
     if config.checkpoints.keep_every % config.checkpoints.every:
         raise UserError(
             f"--checkpoints.keep-every {config.checkpoints.keep_every} is no multiple of --checkpoints.every "

@@ -169,3 +169,6 @@ class RestartSettings:
     """Time for a last checkpoint after SIGTERM; the same command goes on from that step."""
     max_failures: int = 3
     """How often dead workers are replaced before the run is given up."""
+    hang_timeout_s: float = 600.0
+    """A step (a checkpoint, the first compilation) that takes longer is a hang: it is said who holds the others up, and
+    all workers start again from the last checkpoint."""
