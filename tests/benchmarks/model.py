@@ -23,10 +23,11 @@ from collections.abc import Callable
 
 import psutil
 import torch
-from operations import counted, pixel_ends, pixel_layers, soft_exchange
+from operations import pixel_ends, pixel_layers, soft_exchange
 from reporting import Benchmark
 
 from fourreal.training.model import FIXED_VIEW, GridModel, PixelBackbone, PixelConfig, border_given
+from fourreal.training.model.operations import counted
 
 _CONFIG = PixelConfig(height=32, width=48, patch_size=4, hidden_dim=384, depth=2, heads=6)
 _MEMORY_CONFIG = PixelConfig(height=32, width=32, patch_size=4, hidden_dim=128, depth=4, heads=4)
@@ -62,7 +63,8 @@ def measure_steps(benchmark: Benchmark) -> None:
     base_inputs = (noisy[0], torch.full((_SIDE,), 0.5), given[0], torch.full((_SIDE,), FIXED_VIEW))
     steps = {name: (lambda model=model: model(*inputs)) for name, model in models.items()}
     steps["base"] = lambda: backbone(*base_inputs)
-    base, soft = counted(steps["base"]), counted(steps["soft"])
+    with torch.no_grad():
+        base, soft = counted(steps["base"]), counted(steps["soft"])
     layers, ends = pixel_layers(_CONFIG, _SIDE, _SIDE), pixel_ends(_CONFIG, _SIDE, _SIDE)
     by_hand = (layers + ends, 2 * layers + soft_exchange(_CONFIG, _SIDE, _SIDE) + pixel_ends_of_soft())
     if (base, soft) != by_hand:

@@ -15,14 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from operations import counted
 from reporting import Benchmark
 
 from fourreal.training.model import GridModel, Text, border_given, make_backbone
+from fourreal.training.model.operations import counted, peak_operations
 from fourreal.training.model.sampling import Sampling, sample_grids
-
-# Dense bfloat16 operations a second, from the vendors' data sheets.
-_PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 
 WAN_1_3B: dict[str, Any] = {
     "transformer": {
@@ -90,12 +87,6 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
     return best
 
 
-def peak_operations() -> float | None:
-    """The device's dense bfloat16 operations a second; None for a device that is not in the table."""
-    name = torch.cuda.get_device_name()
-    return next((peak for part, peak in _PEAKS.items() if part in name), None)
-
-
 def measure_gpu(benchmark: Benchmark) -> None:
     """All figures; shares of the peak only where the peak is known."""
     device, peak = torch.device("cuda"), peak_operations()
@@ -110,7 +101,9 @@ def measure_wan(
 ) -> None:
     """Steps and sampling of the latent model."""
     soft = Case("wan", config, frame, "soft", device)
-    operations, step_s = counted(soft.step), seconds(soft.step)
+    with torch.no_grad():
+        operations = counted(soft.step)
+    step_s = seconds(soft.step)
     benchmark.add("gpu_soft_step_tflop", operations / 1e12)
     benchmark.add("gpu_soft_step_ms", 1e3 * step_s)
     _add_share(benchmark, "gpu_soft_forward_mfu", operations / step_s, peak)
@@ -131,7 +124,8 @@ def measure_training(
 ) -> None:
     """A training step of the pixel model."""
     case = Case("pixel", config, frame, "soft", device)
-    operations = 3 * counted(case.step)
+    with torch.no_grad():
+        operations = 3 * counted(case.step)
     case.model.set_checkpointing(True)
     optimizer = torch.optim.AdamW(case.model.trainable_parameters("full"), lr=1e-5)
     step_s = seconds(lambda: case.train_step(optimizer))

@@ -1,30 +1,8 @@
-"""Operations of a forward pass: counted as torch runs it, and from the shapes by hand.
-
-A multiply-add is two operations. Only matrix products count; what is done number by number does not.
-"""
+"""Operations of a forward pass from the shapes, by hand; see `fourreal.training.model.operations`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-
 from fourreal.training.model import PixelConfig
-
-
-def counted(work: Callable[[], object]) -> int:
-    """Operations of the matrix products and attentions in a call."""
-
-    def cpu_attention(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **options: Any) -> int:
-        operations: int = sdpa_flop_count(query, key, value)
-        return operations
-
-    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention}
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-        work()
-    return counter.get_total_flops()
 
 
 def pixel_layers(config: PixelConfig, sequences: int, frames: int) -> int:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,7 @@ def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_workers_killed_and_stopped_cost_nothing_but_time(undisturbed: Path, workplace: Path) -> None:
-    """kill -9, and later SIGSTOP: each time on from the last checkpoint, in the same MLflow run, to the same weights."""
+    """kill -9, later SIGSTOP: each time on from the last checkpoint, in the same MLflow run, to the same weights."""
     config, out = base_config(workplace, "killed"), workplace / "killed"
     config = replace(config, restarts=replace(config.restarts, hang_timeout_s=5.0))
     killed: list[int] = []
