@@ -36,11 +36,11 @@ def snapshot(value: float) -> Snapshot:
 
 def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path) -> None:
     store, saved = SlowStore(tmp_path), list[Saved]()
-    writer = CheckpointWriter(store, saved.append)
-    writer.save(10, snapshot(1.0))
+    writer = CheckpointWriter(store)
+    writer.save(10, snapshot(1.0), saved.append)
     assert store.entered.wait(60)
     assert store.steps() == []  # here the loop takes its next steps
-    second = threading.Thread(target=writer.save, args=(20, snapshot(2.0)))
+    second = threading.Thread(target=writer.save, args=(20, snapshot(2.0), saved.append))
     second.start()
     assert second.is_alive()  # one at a time
     store.let.set()
@@ -55,12 +55,12 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path) -> None:
 
 def test_what_goes_wrong_in_the_thread_is_said(tmp_path: Path) -> None:
     store, saved = CheckpointStore(Storage(str(tmp_path)), CheckpointSettings(keep=2), Worker(0, 1)), list[Saved]()
-    writer = CheckpointWriter(store, saved.append)
-    writer.save(10, Snapshot({}, {"no-such-folder/worker-0.json": 1}))
+    writer = CheckpointWriter(store)
+    writer.save(10, Snapshot({}, {"no-such-folder/worker-0.json": 1}), saved.append)
     writer.wait()
     assert saved[0].problem is not None
     assert "no-such-folder" in saved[0].problem
-    writer.save(20, Snapshot({}, {"worker-0.json": object()}))  # a mistake of ours, not the storage's
+    writer.save(20, Snapshot({}, {"worker-0.json": object()}), saved.append)  # a mistake of ours, not the storage's
     with pytest.raises(TypeError):
         writer.wait()
     writer.wait()

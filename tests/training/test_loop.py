@@ -15,7 +15,7 @@ import torch
 from configs import SMALL, config_of
 
 from fourreal.training import checkpoints
-from fourreal.training.assembly import build_model, finished_model
+from fourreal.training.assembly import build_model, finished_model, model_skeleton
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
@@ -27,7 +27,7 @@ from fourreal.training.optimizer import learning_rate
 from fourreal.training.order import Worker
 from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
 from fourreal.training.settings.stage import StageSettings, stage_settings
-from fourreal.training.snapshots import Snapshot
+from fourreal.training.snapshots import Snapshot, copied
 
 MakeFolder = Callable[..., str]
 
@@ -114,7 +114,7 @@ def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tm
     settings = settings_for(folder, str(tmp_path / "base"), model={"architecture": "fused", "train": "lora"}, steps=4)
     engine = torch_engine(settings, load_model(tmp_path / "base", "base"))
     run(settings, engine, None, None)
-    model = finished_model(settings, engine.weights())
+    model = finished_model(model_skeleton(settings), copied(engine.weights()))
     save_pretrained(model, tmp_path / "grid")
     exported = load_model(tmp_path / "grid", "grid", architecture="fused").backbone
     changed = {

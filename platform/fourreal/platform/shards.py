@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -47,6 +48,8 @@ class ShardRecord:
     """(V, T, H, W) of the grids by key; empty in records of before there were any."""
     freeze_time: tuple[str, ...] = ()
     """Keys of the grids of that kind."""
+    licences: Mapping[str, int] = field(default_factory=dict)
+    """How many of the grids name which licence ("unknown": none); empty in records of before they were counted."""
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -106,6 +109,7 @@ def write_shard(
         motion={key: meta.get("motion", {}) for key, meta in metas.items()},
         shapes={key: meta["shape"] for key, meta in metas.items()},
         freeze_time=tuple(key for key, meta in metas.items() if meta.get("kind") == "freeze_time"),
+        licences=dict(Counter(meta.get("licence") or "unknown" for meta in metas.values())),
     )
     storage.write(record.name, data)
     storage.write(record_name(index), json.dumps(asdict(record), indent=1, sort_keys=True).encode())

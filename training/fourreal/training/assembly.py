@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from fourreal.training.model import Backbone, GridModel, PixelBackbone, merge_lora
@@ -22,9 +24,19 @@ def build_model(settings: StageSettings, base: Backbone | None) -> Backbone | Gr
     return model.train()
 
 
-def finished_model(settings: StageSettings, weights: dict[str, torch.Tensor]) -> Backbone | GridModel:
-    """The stage's model with the weights that an engine ended with, as it is exported, in evaluation mode."""
-    model = build_model(settings, PixelBackbone(settings.model) if settings.stage == "grid" else None)
-    model.load_state_dict(weights)
+def model_skeleton(settings: StageSettings) -> Backbone | GridModel:
+    """The stage's model without numbers, on the device `meta`."""
+    with torch.device("meta"):
+        return build_model(settings, PixelBackbone(settings.model) if settings.stage == "grid" else None)
+
+
+def finished_model(skeleton: Backbone | GridModel, weights: dict[str, torch.Tensor]) -> Backbone | GridModel:
+    """A stage's model with the weights of an engine, which it takes over: to be exported, not to be run.
+
+    (What follows from the configuration alone, such as tables of positions, is not in the weights: loading the export
+    makes it.) No random number is drawn, so any thread may call it.
+    """
+    model = copy.deepcopy(skeleton)
+    model.load_state_dict(weights, assign=True)
     merge_lora(model)
-    return model.eval()
+    return model.requires_grad_(False).eval()

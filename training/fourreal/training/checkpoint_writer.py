@@ -24,18 +24,21 @@ class Saved:
 class CheckpointWriter:
     """Saves one checkpoint at a time. All workers call its methods at the same steps.
 
-    `on_saved` is called in the thread. What the thread raises, other than problems of the storage, `wait` raises.
+    What the thread raises, other than problems of the storage, `wait` raises.
     """
 
-    def __init__(self, store: CheckpointStore, on_saved: Callable[[Saved], None]) -> None:
-        self._store, self._on_saved = store, on_saved
+    def __init__(self, store: CheckpointStore) -> None:
+        self._store = store
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._future: Future[None] | None = None
 
-    def save(self, step: int, snapshot: Snapshot) -> None:
-        """Begin to save a snapshot, once the one before it has been saved: two would need twice the memory."""
+    def save(self, step: int, snapshot: Snapshot, on_saved: Callable[[Saved], None]) -> None:
+        """Begin to save a snapshot, once the one before it has been saved: two would need twice the memory.
+
+        `on_saved` is called in the thread when it is over.
+        """
         self.wait()
-        self._future = self._pool.submit(self._save, step, snapshot)
+        self._future = self._pool.submit(self._save, step, snapshot, on_saved)
 
     def wait(self) -> None:
         """Return when nothing is being saved any more."""
@@ -43,7 +46,7 @@ class CheckpointWriter:
         if future is not None:
             future.result()
 
-    def _save(self, step: int, snapshot: Snapshot) -> None:
+    def _save(self, step: int, snapshot: Snapshot, on_saved: Callable[[Saved], None]) -> None:
         began = time.monotonic()
         problem = self._store.save(step, snapshot.write)
-        self._on_saved(Saved(step, problem, time.monotonic() - began))
+        on_saved(Saved(step, problem, time.monotonic() - began))

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
@@ -25,18 +25,27 @@ def model_folder(run_or_folder: str) -> str:
 
 
 def export(model: Backbone | GridModel, storage: Storage, training: dict[str, Any]) -> None:
-    """Write the model; each of its files appears whole or not at all."""
+    """Write the model; each of its files appears whole or not at all, and what makes it a model comes last.
+
+    Over an earlier export of the same run, whose files fit these, there is a whole model at any moment.
+    """
     with tempfile.TemporaryDirectory() as folder:
         save_pretrained(model, folder, training)
-        for name in (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE):
-            storage.write(name, (Path(folder) / name).read_bytes())
+        for name in (WEIGHTS_FILE, CARD_FILE, CONFIG_FILE):
+            storage.write_file(name, Path(folder) / name)
 
 
-def load_base(uri: str) -> Backbone:
-    """The exported base model of a folder. UserError when there is none."""
+@overload
+def load_exported(uri: str, kind: Literal["base"]) -> Backbone: ...
+@overload
+def load_exported(uri: str, kind: Literal["grid"]) -> GridModel: ...
+
+
+def load_exported(uri: str, kind: Literal["base", "grid"]) -> Backbone | GridModel:
+    """The exported model of a folder. UserError when there is none of that kind."""
     with _local(uri, (WEIGHTS_FILE, CONFIG_FILE)) as folder:
         try:
-            return load_model(folder, "base")
+            return load_model(folder, kind)
         except ValueError as error:
             raise UserError(str(error).replace(str(folder), uri)) from None
 

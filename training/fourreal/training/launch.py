@@ -16,16 +16,18 @@ from typing import Any
 from fourreal.platform import tracking
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import ray_session
+from fourreal.training.lead import RESULT_FILE, WorkerOrder
 from fourreal.training.preflight import check_room
+from fourreal.training.provenance import provenance
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import read_reason, sigterm_asks
 from fourreal.training.tracker import read_progress
 from fourreal.training.watchdog import take_report
-from fourreal.training.worker import RESULT_FILE, WorkerOrder, run_worker
+from fourreal.training.worker import run_worker
 
 RUN_FILE = "run.json"
 _RAY_FOLDER = "ray"
-_MAY_CHANGE = ("checkpoints.", "restarts.", "data.loader.", "workers")
+_MAY_CHANGE = ("checkpoints.", "restarts.", "samples.", "data.loader.", "workers")
 """Groups of settings that do not touch what is learned: a run may go on with others."""
 EXPERIMENT = "training"
 _LINE_EVERY_S = 5.0
@@ -46,10 +48,11 @@ class StageResult:
     failed_checkpoints: int = 0
 
 
-def run_stage(settings: StageSettings, session: ExitStack) -> tuple[StageResult, str]:
+def run_stage(settings: StageSettings, session: ExitStack, recipe: str = "") -> tuple[StageResult, str]:
     """Run a stage to its end, or go on with it, or find it done; returns its result and its MLflow run.
 
-    Ray is started on `session` when there is something to do, so that two stages share it.
+    `recipe` names the one that made the settings, for the record. Ray is started on `session` when there is something
+    to do, so that two stages share it.
     Raises UserError when the output folder holds another run, or when the workers failed too often.
     """
     storage = settings.storage
@@ -64,7 +67,8 @@ def run_stage(settings: StageSettings, session: ExitStack) -> tuple[StageResult,
         with tracking.run(EXPERIMENT, f"train {settings.stage}", settings.to_json(), run_id=run_id) as run_id:
             _write_record(settings, run_id)
             session.enter_context(ray_session(max(settings.workers, os.cpu_count() or 1)))
-            _fit(WorkerOrder(settings, run_id, tracking.tracking_uri()))
+            facts = provenance(settings.data.folders, recipe)
+            _fit(WorkerOrder(settings, run_id, tracking.tracking_uri(), facts))
     else:
         run_id = record["mlflow_run_id"]
         print(f"train {settings.stage}: nothing left to do")

@@ -69,6 +69,13 @@ class Tracker:
         """Time that training stood still for a checkpoint."""
         self._stall_s += stall_s
 
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Metrics that are not of every step."""
+        from mlflow.entities import Metric
+
+        stamp_ms = int(time.time() * 1000)
+        self._client.log_batch(self.run_id, [Metric(name, value, stamp_ms, step) for name, value in values.items()])
+
     def log_picture(self, name: str, local_path: str) -> None:
         """Keep a picture with the run."""
         self._client.log_artifact(self.run_id, local_path, name)
@@ -80,8 +87,6 @@ class Tracker:
         self._client.set_tag(self.run_id, tag, sentence)
 
     def _log(self) -> None:
-        from mlflow.entities import Metric
-
         count, step = len(self._pending), self._pending[-1].step
         wall_s = sum(report.wall_s for report in self._pending)
         taken = [report for report in self._pending if report.taken]
@@ -96,8 +101,7 @@ class Tracker:
             values["loss"] = sum(report.loss for report in taken) / len(taken)
             values["gradient_norm"] = sum(report.norms.gradient for report in taken) / len(taken)
             values["update_norm"] = sum(report.norms.update for report in taken) / len(taken)
-        stamp_ms = int(time.time() * 1000)
-        self._client.log_batch(self.run_id, [Metric(name, value, stamp_ms, step) for name, value in values.items()])
+        self.log(values, step)
         self._pending = []
 
 

@@ -38,7 +38,7 @@ def run_stages(configs: dict[str, Config]) -> dict[str, StageResult]:
     for config in chained.values():
         check(config)
     with ExitStack() as session:
-        return {name: _run(config, session) for name, config in chained.items()}
+        return {name: _run(config, name if name in RECIPES else "", session) for name, config in chained.items()}
 
 
 def _chained(configs: dict[str, Config]) -> dict[str, Config]:
@@ -52,9 +52,9 @@ def _chained(configs: dict[str, Config]) -> dict[str, Config]:
     return chained
 
 
-def _run(config: Config, session: ExitStack) -> StageResult:
+def _run(config: Config, recipe: str, session: ExitStack) -> StageResult:
     settings = stage_settings(config)
-    result, run_id = run_stage(settings, session)
+    result, run_id = run_stage(settings, session, recipe)
     settings.storage.write("config.yaml", as_yaml(config).encode())
     print(f"train {settings.stage}: done")
     rows = [

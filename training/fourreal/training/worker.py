@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 import time
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from fourreal.platform.contact_sheet import write_png
 from fourreal.training import checkpoints, ranks
-from fourreal.training.assembly import build_model, finished_model
+from fourreal.training.assembly import build_model
 from fourreal.training.checkpoint_store import CheckpointStore
-from fourreal.training.checkpoint_writer import CheckpointWriter, Saved
+from fourreal.training.checkpoint_writer import CheckpointWriter
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
-from fourreal.training.exports import MODEL_FOLDER, export, load_base
+from fourreal.training.exports import load_exported
 from fourreal.training.guard import Guard
+from fourreal.training.lead import Lead, WorkerOrder
 from fourreal.training.loop import Hooks, StepReport, batch_stream, train
 from fourreal.training.losses import LossRecord
 from fourreal.training.model import Backbone, GridModel
 from fourreal.training.order import Worker
-from fourreal.training.pictures import sample_picture
 from fourreal.training.settings.stage import StageSettings
+from fourreal.training.snapshots import copied
 from fourreal.training.stopping import Stopped, StopWatch, raise_flag_on_sigterm, write_reason
-from fourreal.training.tracker import Tracker
 from fourreal.training.watchdog import Watchdog, take_report
 
 CHECKPOINT_FOLDER = "checkpoints"
-RESULT_FILE = "result.json"
-SAMPLES_FILE = "samples.png"
-
-
-@dataclass(frozen=True)
-class WorkerOrder:
-    """What the driver hands to its workers."""
-
-    settings: StageSettings
-    run_id: str
-    tracking_uri: str
 
 
 def run_worker(order: dict[str, Any]) -> None:
@@ -64,18 +48,14 @@ class _WorkerRun:
         os.environ["MLFLOW_TRACKING_URI"] = order.tracking_uri
         self.order, self.settings, self.worker = order, order.settings, worker
         self.device = _device()
-        base = load_base(self.settings.start_from) if self.settings.start_from else None
+        base = load_exported(self.settings.start_from, "base") if self.settings.start_from else None
         self.model = build_model(self.settings, base)
         self.engine = _engine(self.settings, self.model, self.device)
         self.noise = torch.Generator().manual_seed(self.settings.seed * 1000 + worker.rank)
-        samples = self.settings.shape.batch_size * worker.world
-        self.tracker = (
-            Tracker(self.settings.storage, order.run_id, self.settings.steps, samples) if worker.rank == 0 else None
-        )
+        self.lead = Lead(order, worker.world) if worker.rank == 0 else None
         self.store = CheckpointStore(self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints, worker)
-        self.writer = CheckpointWriter(self.store, self._on_saved)
+        self.writer = CheckpointWriter(self.store)
         self.stop_watch = StopWatch(self.settings.storage, looks=worker.rank == 0)
-        self.failed_checkpoints = 0
         self.began = time.monotonic()
 
     def run(self) -> None:
@@ -97,91 +77,84 @@ class _WorkerRun:
             self._stop(f"stopped at step {end.step} of {self.settings.steps}: the same command goes on")
             return
         weights = self.engine.weights(averaged=True)
-        if self.tracker is not None:
-            self._finish(weights, end, start.step)
+        if self.lead is not None:
+            self._finish(self.lead, weights, end, start.step)
 
     def _restored(self) -> TrainState:
         """The state that training starts from; everything else is put back."""
-        if self.tracker is not None and (hang := take_report(self.settings.storage)):
+        if self.lead is not None and (hang := take_report(self.settings.storage)):
             step, sentence = hang
-            self.tracker.note("hang_at_step", step, step, sentence, tag="last_hang")
+            self.lead.tracker.note("hang_at_step", step, step, sentence, tag="last_hang")
         state = self._newest()
         if state is None:
             position = batch_stream(self.settings, self.worker, None).position
             return TrainState(0, position, LossRecord.for_steps(self.settings.steps), Guard(self.settings.guard))
-        if self.tracker is not None:
-            self.tracker.note("restored_step", state.step, state.step, f"going on from the checkpoint at {state.step}")
+        if self.lead is not None:
+            self.lead.tracker.note(
+                "restored_step", state.step, state.step, f"going on from the checkpoint at {state.step}"
+            )
         return state
 
     def _newest(self) -> TrainState | None:
         with self.store.newest() as found:
             if found is None:
                 return None
-            if found.damaged and self.tracker is not None:
+            if found.damaged and self.lead is not None:
                 sentence = f"{'; '.join(found.damaged)}: falling back to the one at step {found.step}"
-                self.tracker.note("damaged_checkpoints", len(found.damaged), found.step, sentence)
+                self.lead.tracker.note("damaged_checkpoints", len(found.damaged), found.step, sentence)
             return checkpoints.restore(
                 found.folder, self.engine, self.noise, self.worker, self.settings.guard, shared=found.shared
             )
 
     def _on_step(self, report: StepReport, state: TrainState) -> None:
-        if self.tracker is not None:
-            self.tracker.add(report, state)
+        if self.lead is not None:
+            self.lead.tracker.add(report, state)
 
     def _on_checkpoint(self, state: TrainState) -> None:
         began = time.perf_counter()
         snapshot = checkpoints.snapshot(self.engine, state, self.noise, self.worker, self.order.run_id)
-        self.writer.save(state.step, snapshot)
-        if self.tracker is not None:
-            self.tracker.add_stall(time.perf_counter() - began)
-
-    def _on_saved(self, saved: Saved) -> None:
-        """In the writer's thread."""
-        if saved.problem is not None:
-            self.failed_checkpoints += 1
-            if self.tracker is not None:
-                kept = max(self.store.steps(), default=0)
-                sentence = f"no checkpoint at step {saved.step} ({saved.problem}): going on, the last one is at {kept}"
-                self.tracker.note("failed_checkpoints", self.failed_checkpoints, saved.step, sentence)
+        weights = self.engine.weights(averaged=True)
+        lead = self.lead
+        if lead is None:
+            self.writer.save(state.step, snapshot, lambda saved: None)
+            return
+        weights, figures = copied(weights), _figures(state)
+        self.writer.save(
+            state.step,
+            snapshot,
+            lambda saved: lead.after_checkpoint(saved, weights, figures, lambda: max(self.store.steps(), default=0)),
+        )
+        lead.tracker.add_stall(time.perf_counter() - began)
 
     def _on_rollback(self, state: TrainState) -> TrainState:
         self.writer.wait()
         before = self._newest()
         target = before or state  # without a checkpoint the weights of before the skipped steps are all there is
-        if self.tracker is not None:
+        if self.lead is not None:
             sentence = f"{state.guard.in_a_row} steps skipped in a row: from step {state.step} back to {target.step}"
-            self.tracker.note("rollbacks", state.guard.rollbacks + 1, state.step, sentence)
+            self.lead.tracker.note("rollbacks", state.guard.rollbacks + 1, state.step, sentence)
         return target
 
     def _stop(self, reason: str) -> None:
-        if self.tracker is not None:
+        if self.lead is not None:
             write_reason(self.settings.storage, reason)
 
-    def _finish(self, weights: dict[str, torch.Tensor], end: TrainState, first_step: int) -> None:
-        """Rank 0: export, pictures, and last of all the result file, which says that the stage is done."""
-        assert self.tracker is not None
-        settings = self.settings
-        model = finished_model(settings, weights).to(self.device)
+    def _finish(self, lead: Lead, weights: dict[str, torch.Tensor], end: TrainState, first_step: int) -> None:
         wall_s = time.monotonic() - self.began
-        trained = (end.step - first_step) * settings.shape.batch_size * self.worker.world
-        result = {
-            "steps": end.step,
-            "start_loss": end.losses.start,
-            "end_loss": end.losses.end,
-            "samples_per_s": trained / wall_s,
-            "wall_s": wall_s,
-            "skipped_steps": end.guard.skipped,
-            "rollbacks": end.guard.rollbacks,
-            "failed_checkpoints": self.failed_checkpoints,
-        }
-        record = {**result, "settings": settings.to_json(), "mlflow_run_id": self.order.run_id}
-        export(model, settings.storage.child(MODEL_FOLDER), record)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / SAMPLES_FILE
-            write_png(path, sample_picture(model, settings))
-            settings.storage.write(SAMPLES_FILE, path.read_bytes())
-            self.tracker.log_picture("samples", str(path))
-        settings.storage.write(RESULT_FILE, json.dumps(result, indent=1).encode())
+        trained = (end.step - first_step) * self.settings.shape.batch_size * self.worker.world
+        speed = {"samples_per_s": trained / wall_s, "wall_s": wall_s, "failed_checkpoints": lead.failed_checkpoints}
+        lead.finish(weights, end, {**_figures(end), **speed}, self.device)
+
+
+def _figures(state: TrainState) -> dict[str, Any]:
+    """What a state says of the run so far."""
+    return {
+        "steps": state.step,
+        "start_loss": state.losses.start,
+        "end_loss": state.losses.end,
+        "skipped_steps": state.guard.skipped,
+        "rollbacks": state.guard.rollbacks,
+    }
 
 
 def _device() -> torch.device:

@@ -19,6 +19,7 @@ from fourreal.training.settings.groups import (
     ModelSettings,
     OptimizerSettings,
     RestartSettings,
+    SampleSettings,
 )
 
 
@@ -61,3 +62,4 @@ class Config:
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     guard: GuardSettings = field(default_factory=GuardSettings)
     restarts: RestartSettings = field(default_factory=RestartSettings)
+    samples: SampleSettings = field(default_factory=SampleSettings)

@@ -172,3 +172,13 @@ class RestartSettings:
     hang_timeout_s: float = 600.0
     """A step (a checkpoint, the first compilation) that takes longer is a hang: it is said who holds the others up, and
     all workers start again from the last checkpoint."""
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Sample pictures while training goes on, made outside of it."""
+
+    every: int = 1
+    """Every so many checkpoints one is asked for; 0: only at the end."""
+    timeout_s: float = 900.0
+    """A picture that takes longer is given up."""

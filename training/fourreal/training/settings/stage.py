@@ -22,6 +22,7 @@ from fourreal.training.settings.groups import (
     ModelSettings,
     OptimizerSettings,
     RestartSettings,
+    SampleSettings,
 )
 
 _DEFAULT_MODEL: dict[str, Any] = {"size": "nano", "height": 32, "width": 48, "patch_size": 8, "prediction": "clean"}
@@ -48,6 +49,7 @@ class StageSettings:
     checkpoints: CheckpointSettings
     guard: GuardSettings
     restarts: RestartSettings
+    samples: SampleSettings
 
     @property
     def shape(self) -> BatchShape:
@@ -91,6 +93,7 @@ def stage_settings(config: Config) -> StageSettings:
         checkpoints=config.checkpoints,
         guard=config.guard,
         restarts=config.restarts,
+        samples=config.samples,
     )
 
 

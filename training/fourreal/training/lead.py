@@ -1,0 +1,98 @@
+"""What rank 0 does beside training: it tells how the run stands, exports models, has pictures made."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fourreal.platform.contact_sheet import write_png
+from fourreal.training.checkpoint_writer import Saved
+from fourreal.training.checkpoints import TrainState
+from fourreal.training.exporter import Exporter
+from fourreal.training.exports import MODEL_FOLDER, load_exported
+from fourreal.training.model import Backbone, GridModel
+from fourreal.training.model.coupling import synchronization_strength
+from fourreal.training.pictures import sample_picture
+from fourreal.training.plots import plot_coupling
+from fourreal.training.sampler import SAMPLES_FILE, SampleOrder, Sampler
+from fourreal.training.settings.stage import StageSettings
+from fourreal.training.tracker import Tracker
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class WorkerOrder:
+    """What the driver hands to its workers."""
+
+    settings: StageSettings
+    run_id: str
+    tracking_uri: str
+    facts: dict[str, Any]
+    """What exports tell of the model's making, see `provenance`."""
+
+
+class Lead:
+    """Rank 0's. `after_checkpoint` runs in the thread that writes checkpoints, the rest in the main thread."""
+
+    def __init__(self, order: WorkerOrder, world: int) -> None:
+        self.settings = settings = order.settings
+        samples = settings.shape.batch_size * world
+        self.tracker = Tracker(settings.storage, order.run_id, settings.steps, samples)
+        self._exporter = Exporter(settings, {**order.facts, "mlflow_run_id": order.run_id})
+        self._sampler = Sampler(SampleOrder(settings, order.run_id, order.tracking_uri), self._complain)
+        self._checkpoints = 0
+        self.failed_checkpoints = 0
+
+    def after_checkpoint(
+        self, saved: Saved, weights: dict[str, Tensor], figures: dict[str, Any], kept: Callable[[], int]
+    ) -> None:
+        """Export what was saved, and ask for a picture of it. `kept` tells the last whole checkpoint."""
+        step = saved.step
+        if saved.problem is not None:
+            self.failed_checkpoints += 1
+            sentence = f"no checkpoint at step {step} ({saved.problem}): going on, the last one is at {kept()}"
+            self.tracker.note("failed_checkpoints", self.failed_checkpoints, step, sentence)
+        if step == self.settings.steps:  # `finish` exports this one
+            return
+        try:
+            model = self._exporter.export(weights, figures)
+        except OSError as error:
+            self.tracker.note("failed_exports", 1, step, f"no export at step {step} ({error}): going on")
+            return
+        self._log_coupling(model, step)
+        self._checkpoints += 1
+        if self.settings.samples.every and self._checkpoints % self.settings.samples.every == 0:
+            self._sampler.ask(step)
+
+    def finish(self, weights: dict[str, Tensor], end: TrainState, result: dict[str, Any], device: torch.device) -> None:
+        """Export, pictures, and last of all the result file, which says that the stage is done."""
+        self._sampler.close()
+        self._log_coupling(self._exporter.export(weights, result), end.step)
+        model = load_exported(self.settings.storage.child(MODEL_FOLDER).uri, self.settings.stage).to(device)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / SAMPLES_FILE
+            write_png(path, sample_picture(model, self.settings))
+            self.settings.storage.write(SAMPLES_FILE, path.read_bytes())
+            self.tracker.log_picture("samples", str(path))
+        self.settings.storage.write(RESULT_FILE, json.dumps(result, indent=1).encode())
+
+    def _log_coupling(self, model: Backbone | GridModel, step: int) -> None:
+        strengths = synchronization_strength(model) if isinstance(model, GridModel) else ()
+        if not strengths:
+            return
+        self.tracker.log({f"coupling/layer_{layer:02d}": value for layer, value in enumerate(strengths)}, step)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "coupling.png"
+            plot_coupling(strengths, path)
+            self.tracker.log_picture("coupling", str(path))
+
+    def _complain(self, sentence: str) -> None:
+        self.tracker.note("failed_samples", 1, 0, sentence)
