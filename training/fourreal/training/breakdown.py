@@ -1,0 +1,44 @@
+"""The loss by diffusion time and by source of the data: what a mean over everything hides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+_EDGES = (0.25, 0.5, 0.75, 1.0)
+"""Upper ends of the intervals of diffusion time. Time 1, where all of the content is decided, stands alone."""
+
+
+def time_interval(time: float) -> str:
+    """The interval that a diffusion time is in, as it is called in metrics."""
+    for low, high in zip((0.0, *_EDGES), _EDGES, strict=False):
+        if time < high:
+            return f"{low:.2f}-{high:.2f}"
+    return "1.00"
+
+
+class LossBreakdown:
+    """Sums over samples until they are taken. `sources` are the names of the folders, by number."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._names = _distinct([source.rstrip("/").split("/")[-1] for source in sources])
+        self._sums: dict[str, float] = defaultdict(float)
+        self._counts: dict[str, int] = defaultdict(int)
+
+    def add(self, times: Sequence[float], losses: Sequence[float], sources: Sequence[int]) -> None:
+        """Take samples: the diffusion time, the loss and the source's number of each."""
+        for time, loss, source in zip(times, losses, sources, strict=True):
+            for name in (f"loss_at_time/{time_interval(time)}", f"loss_of_source/{self._names[source]}"):
+                self._sums[name] += loss
+                self._counts[name] += 1
+
+    def take(self) -> dict[str, float]:
+        """The means by metric name, of what has been met since the last time."""
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        self._sums.clear()
+        self._counts.clear()
+        return means
+
+
+def _distinct(names: list[str]) -> list[str]:
+    return [name if names.count(name) == 1 else f"{number}-{name}" for number, name in enumerate(names)]
