@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-_EDGES = (0.25, 0.5, 0.75, 1.0)
-"""Upper ends of the intervals of diffusion time. Time 1, where all of the content is decided, stands alone."""
+TIME_INTERVALS = ("0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00", "1.00")
+"""Of diffusion time, as they are called in metrics. Time 1, where all of the content is decided, stands alone."""
 
 
 def time_interval(time: float) -> str:
-    """The interval that a diffusion time is in, as it is called in metrics."""
-    for low, high in zip((0.0, *_EDGES), _EDGES, strict=False):
-        if time < high:
-            return f"{low:.2f}-{high:.2f}"
-    return "1.00"
+    """The interval that a diffusion time is in."""
+    return TIME_INTERVALS[min(int(4 * time), 4)]
 
 
 class LossBreakdown:

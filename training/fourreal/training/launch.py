@@ -27,7 +27,7 @@ from fourreal.training.worker import run_worker
 
 RUN_FILE = "run.json"
 _RAY_FOLDER = "ray"
-_MAY_CHANGE = ("checkpoints.", "restarts.", "samples.", "data.loader.", "workers")
+_MAY_CHANGE = ("checkpoints.", "restarts.", "samples.", "validation", "data.loader.", "workers")
 """Groups of settings that do not touch what is learned: a run may go on with others."""
 EXPERIMENT = "training"
 _LINE_EVERY_S = 5.0
@@ -46,6 +46,11 @@ class StageResult:
     """Steps not taken because of their loss or gradient."""
     rollbacks: int = 0
     failed_checkpoints: int = 0
+    validation_loss: float | None = None
+    mfu: float | None = None
+    """Share of the device's peak, lately; None where the peak is not known."""
+    memory_gb: float | None = None
+    """Of rank 0's process."""
 
 
 def run_stage(settings: StageSettings, session: ExitStack, recipe: str = "") -> tuple[StageResult, str]:

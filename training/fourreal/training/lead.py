@@ -42,10 +42,9 @@ class WorkerOrder:
 class Lead:
     """Rank 0's. `after_checkpoint` runs in the thread that writes checkpoints, the rest in the main thread."""
 
-    def __init__(self, order: WorkerOrder, world: int) -> None:
+    def __init__(self, order: WorkerOrder, world: int, device: torch.device) -> None:
         self.settings = settings = order.settings
-        samples = settings.shape.batch_size * world
-        self.tracker = Tracker(settings.storage, order.run_id, settings.steps, samples)
+        self.tracker = Tracker(settings, order.run_id, world, device)
         self._exporter = Exporter(settings, {**order.facts, "mlflow_run_id": order.run_id})
         self._sampler = Sampler(SampleOrder(settings, order.run_id, order.tracking_uri), self._complain)
         self._checkpoints = 0
@@ -76,12 +75,15 @@ class Lead:
         """Export, pictures, and last of all the result file, which says that the stage is done."""
         self._sampler.close()
         self._log_coupling(self._exporter.export(weights, result), end.step)
-        model = load_exported(self.settings.storage.child(MODEL_FOLDER).uri, self.settings.stage).to(device)
+        model = load_exported(
+            self.settings.storage.child(MODEL_FOLDER).uri, "grid" if self.settings.stage == "grid" else "base"
+        ).to(device)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / SAMPLES_FILE
             write_png(path, sample_picture(model, self.settings))
             self.settings.storage.write(SAMPLES_FILE, path.read_bytes())
             self.tracker.log_picture("samples", str(path))
+        self.tracker.flush()
         self.settings.storage.write(RESULT_FILE, json.dumps(result, indent=1).encode())
 
     def _log_coupling(self, model: Backbone | GridModel, step: int) -> None:

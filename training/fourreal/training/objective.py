@@ -64,6 +64,10 @@ class BatchLoss:
     """The diffusion time of each sample."""
     losses: tuple[float, ...]
     """The loss of each sample."""
+    sources: tuple[int, ...]
+    """The number of the folder that each sample is from."""
+    shape: tuple[int, ...]
+    """Of the clean frames, [B, N, C, H, W] or [B, V, T, C, H, W]."""
 
 
 def accumulate(
@@ -80,7 +84,13 @@ def accumulate(
     # The one place of a step that waits for the device.
     sums = torch.cat(losses).double().cpu()
     means = sums / unknown.clamp_min(1)
-    return BatchLoss(float(sums.sum() / unknown.sum()), tuple(drawn["time"].tolist()), tuple(means.tolist()))
+    return BatchLoss(
+        mean=float(sums.sum() / unknown.sum()),
+        times=tuple(drawn["time"].tolist()),
+        losses=tuple(means.tolist()),
+        sources=tuple(batch.sources.tolist()),
+        shape=tuple(drawn["noise"].shape),
+    )
 
 
 def _split(drawn: Drawn, parts: int) -> Iterator[Drawn]:

@@ -101,7 +101,7 @@ class _SampleProcess:
         from fourreal.training.pictures import sample_picture
 
         settings = self._order.settings
-        model = load_exported(settings.storage.child(MODEL_FOLDER).uri, settings.stage)
+        model = load_exported(settings.storage.child(MODEL_FOLDER).uri, "grid" if settings.stage == "grid" else "base")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"step-{step:08d}.png"
             write_png(path, sample_picture(model, settings))

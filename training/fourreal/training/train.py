@@ -64,6 +64,10 @@ def _run(config: Config, recipe: str, session: ExitStack) -> StageResult:
         ("samples", f"{settings.out}/samples.png"),
         ("MLflow", run_address(run_id)),
     ]
+    if result.validation_loss is not None:
+        rows.insert(1, ("held out", f"{result.validation_loss:.4f}, the loss on --validation.data"))
+    if result.mfu is not None:
+        rows.insert(2, ("use", f"{100 * result.mfu:.0f} % of a worker's peak, {result.memory_gb:.1f} GB of memory"))
     if mishaps := [f"{getattr(result, name)} {name.replace('_', ' ')}" for name in _MISHAPS if getattr(result, name)]:
         rows.append(("mishaps", ", ".join(mishaps)))
     for label, value in rows:

@@ -21,10 +21,12 @@ from fourreal.training.lead import Lead, WorkerOrder
 from fourreal.training.loop import Hooks, StepReport, batch_stream, train
 from fourreal.training.losses import LossRecord
 from fourreal.training.model import Backbone, GridModel
+from fourreal.training.objective import FlowObjective
 from fourreal.training.order import Worker
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.snapshots import copied
 from fourreal.training.stopping import Stopped, StopWatch, raise_flag_on_sigterm, write_reason
+from fourreal.training.validation import Validation
 from fourreal.training.watchdog import Watchdog, take_report
 
 CHECKPOINT_FOLDER = "checkpoints"
@@ -52,9 +54,14 @@ class _WorkerRun:
         self.model = build_model(self.settings, base)
         self.engine = _engine(self.settings, self.model, self.device)
         self.noise = torch.Generator().manual_seed(self.settings.seed * 1000 + worker.rank)
-        self.lead = Lead(order, worker.world) if worker.rank == 0 else None
+        self.lead = Lead(order, worker.world, self.device) if worker.rank == 0 else None
         self.store = CheckpointStore(self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints, worker)
         self.writer = CheckpointWriter(self.store)
+        held_out, objective = self.settings.validation_data, FlowObjective(self.settings.model, self.settings.diffusion)
+        self.validation = (
+            Validation(held_out, self.settings.validation.samples, objective, worker) if held_out else None
+        )
+        self.validation_loss: float | None = None
         self.stop_watch = StopWatch(self.settings.storage, looks=worker.rank == 0)
         self.began = time.monotonic()
 
@@ -110,7 +117,15 @@ class _WorkerRun:
         if self.lead is not None:
             self.lead.tracker.add(report, state)
 
+    def _validate(self, step: int) -> None:
+        if self.validation is not None:
+            losses = self.validation.losses(self.engine, self.device)
+            self.validation_loss = losses["validation_loss"]
+            if self.lead is not None:
+                self.lead.tracker.log(losses, step)
+
     def _on_checkpoint(self, state: TrainState) -> None:
+        self._validate(state.step)
         began = time.perf_counter()
         snapshot = checkpoints.snapshot(self.engine, state, self.noise, self.worker, self.order.run_id)
         weights = self.engine.weights(averaged=True)
@@ -118,7 +133,7 @@ class _WorkerRun:
         if lead is None:
             self.writer.save(state.step, snapshot, lambda saved: None)
             return
-        weights, figures = copied(weights), _figures(state)
+        weights, figures = copied(weights), {**_figures(state), "validation_loss": self.validation_loss}
         self.writer.save(
             state.step,
             snapshot,
@@ -137,13 +152,22 @@ class _WorkerRun:
 
     def _stop(self, reason: str) -> None:
         if self.lead is not None:
+            self.lead.tracker.flush()
             write_reason(self.settings.storage, reason)
 
     def _finish(self, lead: Lead, weights: dict[str, torch.Tensor], end: TrainState, first_step: int) -> None:
         wall_s = time.monotonic() - self.began
         trained = (end.step - first_step) * self.settings.shape.batch_size * self.worker.world
-        speed = {"samples_per_s": trained / wall_s, "wall_s": wall_s, "failed_checkpoints": lead.failed_checkpoints}
-        lead.finish(weights, end, {**_figures(end), **speed}, self.device)
+        figures = {
+            **_figures(end),
+            "validation_loss": self.validation_loss,
+            "samples_per_s": trained / wall_s,
+            "wall_s": wall_s,
+            "mfu": lead.tracker.averages.get("mfu"),
+            "memory_gb": lead.tracker.averages.get("memory_gb"),
+            "failed_checkpoints": lead.failed_checkpoints,
+        }
+        lead.finish(weights, end, figures, self.device)
 
 
 def _figures(state: TrainState) -> dict[str, Any]:

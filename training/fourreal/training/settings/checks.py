@@ -36,6 +36,7 @@ def _check_counts(config: Config) -> None:
         "checkpoints.every": config.checkpoints.every,
         "checkpoints.keep": config.checkpoints.keep,
         "guard.max-skips": config.guard.max_skips,
+        "validation.samples": config.validation.samples,
         "engine.micro-batches": config.engine.micro_batches,
         "model.lora-rank": config.model.lora_rank,
         "mixture.strands": config.mixture.strands,

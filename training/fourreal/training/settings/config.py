@@ -20,6 +20,7 @@ from fourreal.training.settings.groups import (
     OptimizerSettings,
     RestartSettings,
     SampleSettings,
+    ValidationSettings,
 )
 
 
@@ -63,3 +64,4 @@ class Config:
     guard: GuardSettings = field(default_factory=GuardSettings)
     restarts: RestartSettings = field(default_factory=RestartSettings)
     samples: SampleSettings = field(default_factory=SampleSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)

@@ -182,3 +182,13 @@ class SampleSettings:
     """Every so many checkpoints one is asked for; 0: only at the end."""
     timeout_s: float = 900.0
     """A picture that takes longer is given up."""
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """The loss on grids that are not trained on, at every checkpoint."""
+
+    data: tuple[str, ...] = ()
+    """Folders of held-out shards; none: no validation."""
+    samples: int = 64
+    """Samples of which the loss is taken, the same ones every time."""

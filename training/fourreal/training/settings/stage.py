@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fourreal.platform.errors import UserError
@@ -19,10 +19,12 @@ from fourreal.training.settings.groups import (
     CheckpointSettings,
     EngineSettings,
     GuardSettings,
+    MixtureSettings,
     ModelSettings,
     OptimizerSettings,
     RestartSettings,
     SampleSettings,
+    ValidationSettings,
 )
 
 _DEFAULT_MODEL: dict[str, Any] = {"size": "nano", "height": 32, "width": 48, "patch_size": 8, "prediction": "clean"}
@@ -50,6 +52,9 @@ class StageSettings:
     guard: GuardSettings
     restarts: RestartSettings
     samples: SampleSettings
+    validation: ValidationSettings
+    validation_data: DataSettings | None
+    """What `validation.data` is as batches."""
 
     @property
     def shape(self) -> BatchShape:
@@ -94,7 +99,19 @@ def stage_settings(config: Config) -> StageSettings:
         guard=config.guard,
         restarts=config.restarts,
         samples=config.samples,
+        validation=config.validation,
+        validation_data=_validation_data(config, (model.height, model.width), start_from),
     )
+
+
+def _validation_data(config: Config, size: tuple[int, int] | None, start_from: str | None) -> DataSettings | None:
+    folders = config.validation.data
+    if both := sorted(set(folders) & set(config.data)):
+        raise UserError(f"{both[0]} is in --data and in --validation.data: hold out a folder that is not trained on")
+    if not folders:
+        return None
+    held_out = replace(config, data=folders, mixture=MixtureSettings(buckets=config.mixture.buckets), seed=0)
+    return data_settings(held_out, size, start_from)
 
 
 def _wishes(model: ModelSettings) -> dict[str, Any]:
