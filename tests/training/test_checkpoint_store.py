@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -144,3 +145,27 @@ def test_no_room_for_a_checkpoint_leaves_the_older_ones(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "step-00000020").rglob("*") if path.is_file()]
     assert store.save(30, writer(30, size=100_000)) is None  # there is room again
     assert store.steps() == [30]
+
+
+def test_a_busy_object_store_is_asked_again(s3_bucket: str, s3_outage: Any) -> None:
+    store = CheckpointStore(Storage(f"{s3_bucket}/run"), CheckpointSettings(keep=2), ALONE)
+    s3_outage.refuses = lambda number: number % 3 == 1
+    for step in (10, 20):
+        assert store.save(step, writer(step)) is None
+    assert newest(store) == (20, 20, ())
+    assert s3_outage.refused > 5
+
+
+def test_an_object_store_that_is_away_costs_one_checkpoint(
+    s3_bucket: str, s3_outage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourreal.platform.storage._ATTEMPTS", 2)
+    store = CheckpointStore(Storage(f"{s3_bucket}/run"), CheckpointSettings(keep=2), ALONE)
+    assert store.save(10, writer(10)) is None
+    s3_outage.refuses = lambda number: True
+    problem = store.save(20, writer(20))
+    assert problem is not None
+    s3_outage.refuses = lambda number: False
+    assert newest(store) == (10, 10, ())
+    assert store.save(30, writer(30)) is None
+    assert store.steps() == [30, 10]

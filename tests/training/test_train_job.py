@@ -24,7 +24,11 @@ from fourreal.platform.runtime import ray_session
 from fourreal.platform.shards import write_shard
 from fourreal.platform.storage import Storage
 from fourreal.training.model import GridModel, load_model, read_description
+from fourreal.training.model.coupling import synchronization_strength
+from fourreal.training.sampler import SampleOrder, Sampler
 from fourreal.training.settings.config import Config
+from fourreal.training.settings.groups import SampleSettings
+from fourreal.training.settings.stage import stage_settings
 from fourreal.training.train import run
 
 CHECKPOINT_EVERY = 40
@@ -72,7 +76,10 @@ def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
     metrics = client.get_run(run_id).data.metrics
     assert {"loss", "gradient_norm", "samples_per_s", "data_wait_fraction", "learning_rate"} <= set(metrics)
     assert client.get_run(run_id).info.status == "FINISHED"
-    assert [file.path for file in client.list_artifacts(run_id, "samples")] == ["samples/samples.png"]
+    assert "samples/samples.png" in [file.path for file in client.list_artifacts(run_id, "samples")]
+    assert {"mfu", "memory_gb", "update_norm", "loss_at_time/1.00", "loss_of_source/data-b"} <= set(metrics)
+    [data_a, data_b] = read_description(undisturbed / "model")["training"]["data"]
+    assert (data_a["grids"], data_b["grids"]) == (6, 3)
 
 
 @pytest.mark.ray
@@ -126,9 +133,37 @@ def test_grid_stage_trains_the_synchronization_alone(undisturbed: Path, workplac
     for name, tensor in base.state_dict().items():
         assert torch.equal(model.backbone.state_dict()[name], tensor), name
     assert all(parameter.abs().max() > 0 for parameter in model.view_time.syncs.parameters())
+    run_id = json.loads((workplace / "grid" / "run.json").read_text())["mlflow_run_id"]
+    client = tracking.client().MlflowClient()
+    assert client.get_run(run_id).data.metrics["coupling/layer_00"] == pytest.approx(synchronization_strength(model)[0])
+    assert [file.path for file in client.list_artifacts(run_id, "coupling")] == ["coupling/coupling.png"]
     assert result.steps == 30
     written_ns = (workplace / "grid" / "model" / "model.safetensors").stat().st_mtime_ns
     assert run(config) == result  # done already
     assert (workplace / "grid" / "model" / "model.safetensors").stat().st_mtime_ns == written_ns
     with pytest.raises(UserError, match="holds a run with other settings"):
         run(replace(config, seed=1))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_pictures_are_made_aside(undisturbed: Path, workplace: Path) -> None:
+    """One at a time, in another process; what fails or takes too long is said and leaves nothing behind."""
+    settings = stage_settings(base_config(workplace, "undisturbed"))
+    run_id = json.loads((undisturbed / "run.json").read_text())["mlflow_run_id"]
+    order, complaints = SampleOrder(settings, run_id, tracking.tracking_uri()), list[str]()
+    sampler = Sampler(order, complaints.append)
+    assert sampler.ask(40)
+    assert not sampler.ask(80)  # busy
+    deadline = time.monotonic() + 240
+    while not sampler.ask(120) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert complaints == []
+    assert (undisturbed / "samples" / "step-00000040.png").stat().st_size > 500
+    sampler.close()
+    impatient = replace(settings, out=str(workplace / "nothing"), samples=SampleSettings(timeout_s=0.0))
+    sampler = Sampler(replace(order, settings=impatient), complaints.append)
+    assert sampler.ask(40)
+    assert sampler.ask(80)  # the first is given up
+    sampler.close()
+    assert complaints == ["no sample picture of step 40 (not done after 0 s)"]

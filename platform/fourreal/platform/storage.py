@@ -2,7 +2,8 @@
 
 Reading and listing go through `pyarrow.fs`. Writing is atomic in both worlds: a local file is written under a
 temporary name, flushed and renamed; an object is put whole with boto3, which abandons a broken multipart upload
-instead of completing it. S3 credentials and `AWS_ENDPOINT_URL` come from the environment.
+instead of completing it. Requests that a busy store refuses are made again. S3 credentials and `AWS_ENDPOINT_URL` come
+from the environment.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pyarrow import fs
 
 from fourreal.platform.errors import UserError
 
+_ATTEMPTS = 10
+"""Of each request to an object store, with growing pauses: one that is busy (503) asks to be asked again."""
 _SCHEME = re.compile(r"^([a-z0-9+.-]+)://(.*)$")
 
 
@@ -70,7 +73,7 @@ class Storage:
             if not match:
                 raise UserError(f"AWS_ENDPOINT_URL is {endpoint!r}: write it with http:// or https://")
             options |= {"scheme": match[1], "endpoint_override": match[2], "region": region or "us-east-1"}
-        return fs.S3FileSystem(**options)
+        return fs.S3FileSystem(**options, retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS))
 
     def __getstate__(self) -> dict[str, str]:
         return {"uri": self.uri}
@@ -114,7 +117,7 @@ class Storage:
             return stream.read()
 
     def write(self, name: str, data: bytes) -> None:
-        """Write the file `name` atomically: readers see the old bytes or all the new ones."""
+        """Write the file `name` atomically: readers see the old bytes or all the new ones. Raises OSError."""
         if self.is_local:
             with _replacing(Path(self.path(name))) as stream:
                 stream.write(data)
@@ -122,7 +125,8 @@ class Storage:
             import io
 
             bucket, _, key = self.path(name).partition("/")
-            _s3_client().upload_fileobj(io.BytesIO(data), bucket, key)
+            with _os_errors(f"{self.uri}/{name}"):
+                _s3_client().upload_fileobj(io.BytesIO(data), bucket, key)
 
     def write_file(self, name: str, source: Path) -> None:
         """Write a local file's bytes as the file `name`, atomically, without holding them in memory."""
@@ -131,7 +135,8 @@ class Storage:
                 shutil.copyfileobj(original, stream, 1 << 20)
         else:
             bucket, _, key = self.path(name).partition("/")
-            _s3_client().upload_file(str(source), bucket, key)
+            with _os_errors(f"{self.uri}/{name}"):
+                _s3_client().upload_file(str(source), bucket, key)
 
     def delete(self, name: str) -> None:
         """Delete the file `name`; nothing happens when there is none."""
@@ -182,5 +187,18 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 def _s3_client() -> Any:
     import boto3
+    from botocore.config import Config
 
-    return boto3.client("s3")
+    return boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": _ATTEMPTS}))
+
+
+@contextmanager
+def _os_errors(where: str) -> Iterator[None]:
+    """What boto3 raises as an OSError, as a local disk would: whoever writes need not know where to."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (Boto3Error, BotoCoreError, ClientError) as error:
+        raise OSError(f"cannot write {where} ({error})") from error

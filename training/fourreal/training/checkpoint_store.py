@@ -72,25 +72,18 @@ class CheckpointStore:
         Returns what went wrong on any worker, the same on all of them: then nothing is left of this checkpoint, and
         the older ones are as they were.
         """
-        name = _name(step)
-        if self.worker.rank == 0:
-            self.storage.delete_folder(name)
-        self._gather(None)
+        name, leads = _name(step), self.worker.rank == 0
         sums: dict[str, FileSum] = {}
-        problem = _attempt(lambda: sums.update(self._write_part(name, write)))
-        problem = _first(self._gather(problem))
-        parts = self._gather(sums)
-        if problem is None and self.worker.rank == 0:
-            files = {path: vars(total) for part in parts for path, total in part.items()}
+        problem = self._agree(lambda: self.storage.delete_folder(name) if leads else None)
+        if problem is None:
+            problem = self._agree(lambda: sums.update(self._write_part(name, write)))
+        if problem is None:
+            files = {path: vars(total) for part in self._gather(sums) for path, total in part.items()}
             document = {"step": step, "workers": self.worker.world, "files": files}
             text = json.dumps(document, indent=1, sort_keys=True).encode()
-            problem = _attempt(lambda: self.storage.write(f"{name}/{MANIFEST_FILE}", text))
-        problem = _first(self._gather(problem))
-        if self.worker.rank == 0:
-            if problem is None:
-                self._prune(step)
-            else:
-                self.storage.delete_folder(name)
+            problem = self._agree(lambda: self.storage.write(f"{name}/{MANIFEST_FILE}", text) if leads else None)
+        if leads:  # what is left behind by a failure here, the next checkpoint deletes
+            _attempt(lambda: self._prune(step) if problem is None else self.storage.delete_folder(name))
         return problem
 
     @contextmanager
@@ -110,6 +103,10 @@ class CheckpointStore:
         if damaged:
             raise Stopped(f"{damaged[0]}, and no older one is whole: delete {self.storage.uri} to start again")
         yield None
+
+    def _agree(self, action: Callable[[], object]) -> str | None:
+        """Do something on every worker; what went wrong on the first for which it did, the same on all."""
+        return _first(self._gather(_attempt(action)))
 
     def _gather(self, value: T) -> list[T]:
         return ranks.gather(value, self._group)

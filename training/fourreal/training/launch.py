@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from fourreal.platform import tracking
@@ -150,19 +151,22 @@ def _reason(error: BaseException) -> str:
 @contextmanager
 def _live_line(settings: StageSettings) -> Iterator[None]:
     """Print how the stage stands for as long as the block lasts."""
-    stop = threading.Event()
+    stop, before = threading.Event(), read_progress(settings.storage)
 
     def show() -> None:
-        last_line, shown = 0.0, read_progress(settings.storage)
+        last_line, shown = 0.0, before
         while not stop.wait(1.0):
-            note = read_progress(settings.storage)
+            try:
+                note = read_progress(settings.storage)
+            except OSError:  # an object store that is away
+                continue
             now = time.monotonic()
             if note is None or note == shown or (not sys.stdout.isatty() and now - last_line < _LINE_EVERY_S):
                 continue
             last_line, shown = now, note
             line = (
                 f"train {settings.stage}  {note.step}/{note.steps}  loss {note.loss:.4f}  "
-                f"{note.samples_per_s:.1f} samples/s  {note.left_s:.0f} s left"
+                f"{note.samples_per_s:.1f} samples/s  {timedelta(seconds=round(note.left_s))} left"
             )
             print(
                 f"\r\033[K{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,17 +47,23 @@ class Lead:
         self._exporter = Exporter(settings, {**order.facts, "mlflow_run_id": order.run_id})
         self._sampler = Sampler(SampleOrder(settings, order.run_id, order.tracking_uri), self._complain)
         self._checkpoints = 0
+        self._kept = 0
         self.failed_checkpoints = 0
 
-    def after_checkpoint(
-        self, saved: Saved, weights: dict[str, Tensor], figures: dict[str, Any], kept: Callable[[], int]
-    ) -> None:
-        """Export what was saved, and ask for a picture of it. `kept` tells the last whole checkpoint."""
+    def restored(self, step: int) -> None:
+        """The run goes on from the checkpoint at a step."""
+        self._kept = step
+        self.tracker.note("restored_step", step, step, f"going on from the checkpoint at {step}")
+
+    def after_checkpoint(self, saved: Saved, weights: dict[str, Tensor], figures: dict[str, Any]) -> None:
+        """Export what was saved, and ask for a picture of it."""
         step = saved.step
         if saved.problem is not None:
             self.failed_checkpoints += 1
-            sentence = f"no checkpoint at step {step} ({saved.problem}): going on, the last one is at {kept()}"
+            sentence = f"no checkpoint at step {step} ({saved.problem}): going on, the last one is at {self._kept}"
             self.tracker.note("failed_checkpoints", self.failed_checkpoints, step, sentence)
+        else:
+            self._kept = step
         if step == self.settings.steps:  # `finish` exports this one
             return
         try:

@@ -6,6 +6,7 @@ SIGTERM itself (its node is about to go) only raises a flag; the loop tells the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -88,5 +89,6 @@ class StopWatch:
         now = time.monotonic()
         if self.looks and now - self._looked >= _LOOK_EVERY_S:
             self._looked = now
-            self.requested = self.requested or self.storage.exists(REQUEST_FILE)
+            with contextlib.suppress(OSError):  # an object store that is away is asked again
+                self.requested = self.requested or self.storage.exists(REQUEST_FILE)
         return self.requested or _terminated.is_set()

@@ -137,7 +137,7 @@ class _WorkerRun:
         self.writer.save(
             state.step,
             snapshot,
-            lambda saved: lead.after_checkpoint(saved, weights, figures, lambda: max(self.store.steps(), default=0)),
+            lambda saved: lead.after_checkpoint(saved, weights, figures),
         )
         lead.tracker.add_stall(time.perf_counter() - began)
 

@@ -85,7 +85,10 @@ _USE = {
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+            for number, entry in enumerate(value):
+                flat |= _flat(entry, f"{prefix}{name}.{number}.")
+        elif isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
         elif value is not None and name != _LICENCES:
             flat[prefix + name] = value
