@@ -8,7 +8,7 @@ data_wait_share         share of the loop's time that it waits for data
 loader_vs_decode        see `train_loader.py`
 two_workers_vs_one      samples a second of two DeepSpeed workers over one, one thread each, with the same batch each
 two_processes_vs_one    the same of two processes that know nothing of each other: what the machine has to give
-checkpoint_stall_share  what a checkpoint of a model of 54 M parameters (0.65 GB of state) costs training, in the copy
+checkpoint_stall_share  what a checkpoint of a model of 33 M parameters (0.39 GB of state) costs training, in the copy
                         and by what the thread that writes it takes from the steps meanwhile, at one every 5 minutes
 restart_s               from the kill of one of two workers to the first new step (not with --quick)
 
@@ -36,6 +36,7 @@ from train_loader import loader_figures
 from train_workers import measure_restart, rate_of_processes
 from train_workload import make_data, settings_of, start_state
 
+from fourreal.platform import tracking
 from fourreal.platform.storage import Storage
 from fourreal.training import checkpoints
 from fourreal.training.assembly import build_model
@@ -47,6 +48,7 @@ from fourreal.training.loop import Hooks, StepReport, batch_stream, train
 from fourreal.training.objective import FlowObjective
 from fourreal.training.order import Worker
 from fourreal.training.settings.stage import StageSettings
+from fourreal.training.tracker import Tracker
 
 CPU, ALONE = torch.device("cpu"), Worker(0, 1)
 CHECKPOINT_INTERVAL_S = 300.0
@@ -69,15 +71,22 @@ def bare_step(settings: StageSettings) -> Callable[[], None]:
 
 
 def run_loop(settings: StageSettings, on_step: Callable[[StepReport], None]) -> None:
-    """The loop, with nothing saved."""
+    """The loop as rank 0 has it, with its reports to MLflow; with nothing saved."""
     engine = TorchEngine(build_model(settings, None), CPU, settings.optimizer, settings.engine)
-    hooks = Hooks(lambda report, state: on_step(report), lambda state: None, lambda state: state)
+    with tracking.run("benchmark", "train", {}) as run_id:
+        tracker = Tracker(settings, run_id, 1, CPU)
+
+    def report_step(report: StepReport, state: TrainState) -> None:
+        tracker.add(report, state)
+        on_step(report)
+
+    hooks = Hooks(report_step, lambda state: None, lambda state: state)
     train(settings, engine, ALONE, torch.Generator().manual_seed(0), start_state(settings, ALONE), hooks)
 
 
 def measure_loop(benchmark: Benchmark, folder: str) -> None:
     """The loop and the bare step in turns; then the loop alone, for its waits."""
-    settings = settings_of(folder, steps=40 if benchmark.quick else 200)
+    settings = settings_of(folder, out=f"{folder}-out", batch_size=4, steps=40 if benchmark.quick else 200)
     bare, times_s = bare_step(settings), {"loop": list[float](), "bare": list[float]()}
     last = time.perf_counter()
 
@@ -155,6 +164,7 @@ def main() -> None:
     torch.set_num_threads(1)
     benchmark = Benchmark(__doc__)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         make_data(f"{folder}/grids")
         measure_loop(benchmark, f"{folder}/grids")
         rounds = 5 if benchmark.quick else 40

@@ -21,7 +21,7 @@ from train_workload import config_of, start_state
 
 from fourreal.training.settings.groups import CheckpointSettings, EngineSettings
 
-_BATCH = 8
+_BATCH = 4
 
 
 def rate_of_processes(folder: str, steps: int, worlds: Sequence[int]) -> float:
@@ -74,7 +74,6 @@ def measure_restart(folder: str, workplace: Path) -> float:
     from fourreal.training.train import run
 
     out = workplace / "restart"
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/mlflow.db")
     config = config_of(
         folder, str(out), workers=2, steps=400, batch_size=_BATCH, engine=EngineSettings(zero_stage=2),
         checkpoints=CheckpointSettings(every=20),

@@ -31,14 +31,14 @@ def make_data(folder: str, grids: int = 16) -> None:
 
 def config_of(folder: str, out: str, *, size: str = "nano", **fields: Any) -> Config:
     """A base stage at 32x48."""
-    model = ModelSettings(size=size, height=32, width=48, patch_size=4)
+    model = ModelSettings(size=size, height=32, width=48, patch_size=8)
     return Config(**{"data": (folder,), "out": out, "views": VIEWS, "times": TIMES, "model": model, **fields})
 
 
-def settings_of(folder: str, **fields: Any) -> StageSettings:
+def settings_of(folder: str, out: str = "unused", **fields: Any) -> StageSettings:
     """Of one worker with the torch engine."""
     engine = EngineSettings(kind="torch")
-    return stage_settings(config_of(folder, "unused", workers=1, engine=engine, **fields))
+    return stage_settings(config_of(folder, out, workers=1, engine=engine, **fields))
 
 
 def start_state(settings: StageSettings, worker: Worker) -> TrainState:
