@@ -18,6 +18,7 @@ from fourreal.training.model import PixelBackbone, PixelConfig
 from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
 
 STAGES = (0, 1, 2, 3)
+OPTIMIZER = OptimizerSettings(ema_decay=0.9)
 
 
 def model() -> PixelBackbone:
@@ -47,7 +48,7 @@ def phase(rank: int, world: int, folder: str, restored: int | None, end: int, sa
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting-{end}", rank=rank, world_size=world)
     for stage in STAGES:
         settings = EngineSettings(zero_stage=stage)  # type: ignore[arg-type]
-        run = DeepSpeedEngine(model(), torch.device("cpu"), OptimizerSettings(), settings, 2)
+        run = DeepSpeedEngine(model(), torch.device("cpu"), OPTIMIZER, settings, 2)
         if restored is not None:
             run.load(Path(folder, f"{stage}-{restored}"), saved_by=saved_by, shared=True)
         train(run, range(restored or 0, end))
@@ -55,9 +56,9 @@ def phase(rank: int, world: int, folder: str, restored: int | None, end: int, sa
         for name, state in run.snapshot().items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, target / name)
-        weights = run.weights()
+        weights, averages = run.weights(), run.weights(averaged=True)
         if rank == 0:
-            torch.save(weights, f"{folder}/weights-{stage}-{end}.pt")
+            torch.save((weights, averages), f"{folder}/weights-{stage}-{end}.pt")
         dist.barrier()
     dist.destroy_process_group()
 
@@ -71,8 +72,9 @@ def test_the_number_of_workers_changes_and_nothing_else(tmp_path: Path) -> None:
         mp.start_processes(phase, args=arguments, nprocs=workers, start_method="forkserver")
     assert not list(tmp_path.glob(".universal-*"))
     for end in (3, 6, 9):
-        expected = TorchEngine(model(), torch.device("cpu"), OptimizerSettings(), EngineSettings())
+        expected = TorchEngine(model(), torch.device("cpu"), OPTIMIZER, EngineSettings())
         train(expected, range(end))
         for stage in STAGES:
-            for name, tensor in torch.load(tmp_path / f"weights-{stage}-{end}.pt").items():
-                torch.testing.assert_close(tensor, expected.weights()[name], atol=1e-5, rtol=1e-4)
+            weights, averages = torch.load(tmp_path / f"weights-{stage}-{end}.pt")
+            torch.testing.assert_close(weights, expected.weights(), atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(averages, expected.weights(averaged=True), atol=1e-5, rtol=1e-4)

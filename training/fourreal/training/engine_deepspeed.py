@@ -109,8 +109,24 @@ class DeepSpeedEngine:
             self._engine._config.load_universal_checkpoint = True
             try:
                 self._engine.load_checkpoint(str(converted), tag=_TAG)
+                if self._zero_stage == 3:
+                    self._load_averages(converted / _TAG / "zero")
             finally:
                 self._engine._config.load_universal_checkpoint = False
+
+    def _load_averages(self, folder: Path) -> None:
+        """The running mean of a universal checkpoint: at stage 3 DeepSpeed loads the state that it knows only."""
+        zero = self._engine.optimizer
+        for group, flat in zip(zero.fp16_groups, zero.fp32_partitioned_groups_flat, strict=True):
+            folders = [folder / zero.param_names[parameter] for parameter in group]
+            if all((each / f"{EMA}.pt").exists() for each in folders):
+                parts = [
+                    zero.load_hp_checkpoint_state(str(each), EMA, param=parameter)
+                    for each, parameter in zip(folders, group, strict=True)
+                ]
+                mean = self._optimizer.state[flat][EMA] = torch.zeros_like(flat)
+                together = torch.cat([part.flatten() for part in parts])
+                mean[: len(together)].copy_(together)
 
     def weights(self, *, averaged: bool = False) -> dict[str, Tensor]:
         """See `Engine`."""

@@ -1,7 +1,8 @@
 """DeepSpeed checkpoints for another number of workers, by way of DeepSpeed's universal checkpoints.
 
 ZeRO cuts the optimizer state (and from stage 3 the weights) into one part per worker. The universal form has one
-folder per parameter, from which any number of workers takes its own cut.
+folder per parameter, from which any number of workers takes its own cut. DeepSpeed converts AdamW's state; the running
+mean of the weights, which our AdamW keeps beside it, goes through the same conversion once more.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from fourreal.training import ranks
+from fourreal.training.optimizer import EMA
 
 _PREFIX = ".universal-"
+_CARRIER = "exp_avg"
 
 
 @contextmanager
@@ -43,6 +48,32 @@ def universal(folder: Path, tag: str, *, rank: int, shared: bool) -> Iterator[Pa
 
 
 def _convert(source: Path, target: Path) -> None:
+    _to_universal(source, target)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=target.parent) as scratch:
+        disguised = Path(scratch) / "source"
+        if _disguise_mean(source, disguised):
+            _to_universal(disguised, Path(scratch) / "target")
+            for mean in (Path(scratch) / "target" / "zero").glob(f"*/{_CARRIER}.pt"):
+                mean.replace(target / "zero" / mean.parent.name / f"{EMA}.pt")
+
+
+def _disguise_mean(source: Path, target: Path) -> bool:
+    """A copy of a checkpoint in which the running mean of the weights stands in the place of Adam's first moment, which
+    the conversion knows; False when there is no mean."""
+    shutil.copytree(source, target)
+    found = False
+    for path in target.glob("*_optim_states.pt"):
+        document = torch.load(path, weights_only=False)  # our own, of which the manifest has the sum
+        optimizer = document["optimizer_state_dict"]
+        states = optimizer.get("base_optimizer_state") or optimizer["optimizer_state_dict"]  # stages 1, 2; stage 3
+        for state in states["state"].values():
+            if EMA in state:
+                state[_CARRIER], found = state[EMA], True
+        torch.save(document, path)
+    return found
+
+
+def _to_universal(source: Path, target: Path) -> None:
     from deepspeed.checkpoint import ds_to_universal
 
     arguments = Namespace(
