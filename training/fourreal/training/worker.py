@@ -80,6 +80,8 @@ class _WorkerRun:
             return
         if end.step < self.settings.steps:
             if not any(ranks.gather(self.stop_watch.requested)):
+                if self.lead is not None:
+                    self.lead.tracker.flush()
                 raise RuntimeError(f"a worker got SIGTERM: all go on from step {end.step} in new processes")
             self._stop(f"stopped at step {end.step} of {self.settings.steps}: the same command goes on")
             return
