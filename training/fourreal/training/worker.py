@@ -99,9 +99,7 @@ class _WorkerRun:
             position = batch_stream(self.settings, self.worker, None).position
             return TrainState(0, position, LossRecord.for_steps(self.settings.steps), Guard(self.settings.guard))
         if self.lead is not None:
-            self.lead.tracker.note(
-                "restored_step", state.step, state.step, f"going on from the checkpoint at {state.step}"
-            )
+            self.lead.restored(state.step)
         return state
 
     def _newest(self) -> TrainState | None:
@@ -136,11 +134,7 @@ class _WorkerRun:
             self.writer.save(state.step, snapshot, lambda saved: None)
             return
         weights, figures = copied(weights), {**_figures(state), "validation_loss": self.validation_loss}
-        self.writer.save(
-            state.step,
-            snapshot,
-            lambda saved: lead.after_checkpoint(saved, weights, figures),
-        )
+        self.writer.save(state.step, snapshot, lambda saved: lead.after_checkpoint(saved, weights, figures))
         lead.tracker.add_stall(time.perf_counter() - began)
 
     def _on_rollback(self, state: TrainState) -> TrainState:
