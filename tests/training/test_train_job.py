@@ -25,11 +25,12 @@ from fourreal.platform.shards import write_shard
 from fourreal.platform.storage import Storage
 from fourreal.training.model import GridModel, load_model, read_description
 from fourreal.training.model.coupling import synchronization_strength
-from fourreal.training.sampler import SampleOrder, Sampler
+from fourreal.training.sampler import Sampler
 from fourreal.training.settings.config import Config
 from fourreal.training.settings.groups import SampleSettings
 from fourreal.training.settings.stage import stage_settings
 from fourreal.training.train import run
+from fourreal.training.work_order import WorkOrder
 
 CHECKPOINT_EVERY = 40
 
@@ -151,7 +152,7 @@ def test_pictures_are_made_aside(undisturbed: Path, workplace: Path) -> None:
     """One at a time, in another process; what fails or takes too long is said and leaves nothing behind."""
     settings = stage_settings(base_config(workplace, "undisturbed"))
     run_id = json.loads((undisturbed / "run.json").read_text())["mlflow_run_id"]
-    order, complaints = SampleOrder(settings, run_id, tracking.tracking_uri()), list[str]()
+    order, complaints = WorkOrder(settings, run_id, tracking.tracking_uri(), {}), list[str]()
     sampler = Sampler(order, complaints.append)
     assert sampler.ask(40)
     assert not sampler.ask(80)  # busy

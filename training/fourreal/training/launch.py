@@ -17,13 +17,14 @@ from typing import Any
 from fourreal.platform import tracking
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import ray_session
-from fourreal.training.lead import RESULT_FILE, WorkerOrder
+from fourreal.training.lead import RESULT_FILE
 from fourreal.training.preflight import check_room
 from fourreal.training.provenance import provenance
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.stopping import read_reason, sigterm_asks
 from fourreal.training.tracker import read_progress
 from fourreal.training.watchdog import take_report
+from fourreal.training.work_order import WorkOrder
 from fourreal.training.worker import run_worker
 
 RUN_FILE = "run.json"
@@ -74,7 +75,7 @@ def run_stage(settings: StageSettings, session: ExitStack, recipe: str = "") -> 
             _write_record(settings, run_id)
             session.enter_context(ray_session(max(settings.workers, os.cpu_count() or 1)))
             facts = provenance(settings.data.folders, recipe)
-            _fit(WorkerOrder(settings, run_id, tracking.tracking_uri(), facts))
+            _fit(WorkOrder(settings, run_id, tracking.tracking_uri(), facts))
     else:
         run_id = record["mlflow_run_id"]
         print(f"train {settings.stage}: nothing left to do")
@@ -97,7 +98,7 @@ def _write_record(settings: StageSettings, run_id: str) -> None:
     settings.storage.write(RUN_FILE, json.dumps(document, indent=1).encode())
 
 
-def _fit(order: WorkerOrder) -> None:
+def _fit(order: WorkOrder) -> None:
     import ray
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer

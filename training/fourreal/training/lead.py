@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +19,21 @@ from fourreal.training.model import Backbone, GridModel
 from fourreal.training.model.coupling import synchronization_strength
 from fourreal.training.pictures import sample_picture
 from fourreal.training.plots import plot_coupling
-from fourreal.training.sampler import SAMPLES_FILE, SampleOrder, Sampler
-from fourreal.training.settings.stage import StageSettings
+from fourreal.training.sampler import SAMPLES_FILE, Sampler
 from fourreal.training.tracker import Tracker
+from fourreal.training.work_order import WorkOrder
 
 RESULT_FILE = "result.json"
-
-
-@dataclass(frozen=True)
-class WorkerOrder:
-    """What the driver hands to its workers."""
-
-    settings: StageSettings
-    run_id: str
-    tracking_uri: str
-    facts: dict[str, Any]
-    """What exports tell of the model's making, see `provenance`."""
 
 
 class Lead:
     """Rank 0's. `after_checkpoint` runs in the thread that writes checkpoints, the rest in the main thread."""
 
-    def __init__(self, order: WorkerOrder, world: int, device: torch.device) -> None:
+    def __init__(self, order: WorkOrder, world: int, device: torch.device) -> None:
         self.settings = settings = order.settings
         self.tracker = Tracker(settings, order.run_id, world, device)
         self._exporter = Exporter(settings, {**order.facts, "mlflow_run_id": order.run_id})
-        self._sampler = Sampler(SampleOrder(settings, order.run_id, order.tracking_uri), self._complain)
+        self._sampler = Sampler(order, self._complain)
         self._checkpoints = 0
         self._kept = 0
         self.failed_checkpoints = 0

@@ -10,29 +10,19 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fourreal.training.settings.stage import StageSettings
+from fourreal.training.work_order import WorkOrder
 
 SAMPLES_FILE = "samples.png"
 _FOLDER = "samples"
 
 
-@dataclass(frozen=True)
-class SampleOrder:
-    """What the process needs to know."""
-
-    settings: StageSettings
-    run_id: str
-    tracking_uri: str
-
-
 class Sampler:
     """Rank 0's side of it. `complain` takes a sentence about a picture that was not made."""
 
-    def __init__(self, order: SampleOrder, complain: Callable[[str], None]) -> None:
+    def __init__(self, order: WorkOrder, complain: Callable[[str], None]) -> None:
         self._order, self._complain = order, complain
         self._actor: Any = None
         self._pending: Any = None
@@ -42,11 +32,15 @@ class Sampler:
         """Have a picture made of the export of a step, unless one is in the making; returns at once whether it is."""
         if self._pending is not None and not self._is_done():
             return False
-        if self._actor is None:
-            self._actor = _start_actor(self._order)
         self._step, self._asked = step, time.monotonic()
-        self._pending = self._actor.make.remote(step)
-        return True
+        try:
+            if self._actor is None:
+                self._actor = _start_actor(self._order)
+            self._pending = self._actor.make.remote(step)
+        except Exception as error:  # Ray's; training does not depend on pictures
+            self._actor = self._pending = None
+            self._complain(f"no sample picture of step {step} ({error})")
+        return self._pending is not None
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -76,7 +70,7 @@ class Sampler:
         return True
 
 
-def _start_actor(order: SampleOrder) -> Any:
+def _start_actor(order: WorkOrder) -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -85,7 +79,7 @@ def _start_actor(order: SampleOrder) -> Any:
 
 
 class _SampleProcess:
-    def __init__(self, order: SampleOrder) -> None:
+    def __init__(self, order: WorkOrder) -> None:
         import torch
 
         os.nice(19)

@@ -17,7 +17,7 @@ from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
 from fourreal.training.exports import load_exported
 from fourreal.training.guard import Guard
-from fourreal.training.lead import Lead, WorkerOrder
+from fourreal.training.lead import Lead
 from fourreal.training.loop import Hooks, StepReport, batch_stream, train
 from fourreal.training.losses import LossRecord
 from fourreal.training.model import Backbone, GridModel
@@ -28,12 +28,13 @@ from fourreal.training.snapshots import copied
 from fourreal.training.stopping import Stopped, StopWatch, raise_flag_on_sigterm, write_reason
 from fourreal.training.validation import Validation
 from fourreal.training.watchdog import Watchdog, take_report
+from fourreal.training.work_order import WorkOrder
 
 CHECKPOINT_FOLDER = "checkpoints"
 
 
 def run_worker(order: dict[str, Any]) -> None:
-    """The train function for Ray Train; `order` is a `WorkerOrder` under the key "order"."""
+    """The train function for Ray Train; `order` is a `WorkOrder` under the key "order"."""
     import ray
     import ray.train
 
@@ -46,7 +47,7 @@ def run_worker(order: dict[str, Any]) -> None:
 class _WorkerRun:
     """One worker's run of a stage, between two restarts."""
 
-    def __init__(self, order: WorkerOrder, worker: Worker) -> None:
+    def __init__(self, order: WorkOrder, worker: Worker) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = order.tracking_uri
         self.order, self.settings, self.worker = order, order.settings, worker
         self.device = _device()
