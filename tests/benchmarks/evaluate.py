@@ -1,4 +1,4 @@
-"""What reconstruction costs and how well it fits.
+"""What evaluation costs and how well reconstruction fits.
 
     python tests/benchmarks/evaluate.py [--quick] [--json FILE] [--grids DIR]
 
@@ -7,138 +7,34 @@ raster_vs_dense          the same with every Gaussian at every pixel (torch, aut
 fit_psnr_db              held-out views of a rendered 8x8 grid, whole image
 fit_foreground_psnr_db   the same over the foreground
 fit_s                    seconds of that fit, on one thread
+page_open_s              a page of 64 grids of 8x8 at 96x160, from asking for it to its first frame, in Chromium
+scrub_fps                frames a second that are right one animation frame after the pointer moved (60: all)
 
 The fit needs shards of a rendered grid at 96x160 (`fourreal render --assets FILE.glb`), named by --grids; without it,
-a procedural asset is rendered first. The floor of the rasterizer is the arithmetic of the pairs that count: about 40
-operations for each pixel a Gaussian's box covers, forward and backward.
+a procedural asset is rendered first. With --quick the fit has half its steps.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
-import tempfile
-import time
-from pathlib import Path
 
-import numpy as np
-import torch
+import evaluate_fit
+import evaluate_page
+import evaluate_raster
 from reporting import Benchmark
-from torch import Tensor
-
-from fourreal.evaluation.reconstruction import Camera, FitSettings, Gaussians, Observations, fit, rasterize, time_of
-from fourreal.evaluation.reconstruction.held_out import held_out
-from fourreal.evaluation.reconstruction.projection import LEAST_ALPHA, project
-from fourreal.evaluation.reconstruction.rasterizer import LEAST_TRANSMITTANCE, MOST_ALPHA
-from fourreal.platform.grid import Grid
-from fourreal.platform.shards import read_grids
-from fourreal.platform.storage import Storage
-
-COUNT, HEIGHT, WIDTH = 20_000, 96, 160
-_SLAB_ROWS = 4
-
-
-def shell() -> tuple[Gaussians, Camera]:
-    """Gaussians on a ball that fills the frame, as a fitted object has them."""
-    draw = torch.Generator().manual_seed(0)
-    points = torch.randn(COUNT, 3, generator=draw)
-    points = 0.9 * points / points.norm(dim=1, keepdim=True) + 0.05 * torch.randn(COUNT, 3, generator=draw)
-    gaussians = Gaussians(
-        means=points,
-        log_scales=np.log(0.012) + 0.4 * torch.randn(COUNT, 3, generator=draw),
-        quaternions=torch.randn(COUNT, 4, generator=draw),
-        opacity_logits=1.5 * torch.randn(COUNT, generator=draw),
-        colours=torch.rand(COUNT, 3, generator=draw),
-    )
-    pose = torch.eye(4)
-    pose[2, 3] = 2.6
-    focal = 1.1 * HEIGHT
-    intrinsics = torch.tensor([[focal, 0.0, WIDTH / 2], [0.0, focal, HEIGHT / 2], [0.0, 0.0, 1.0]])
-    return gaussians, Camera(intrinsics, pose, HEIGHT, WIDTH)
-
-
-def _fresh(gaussians: Gaussians) -> Gaussians:
-    return Gaussians(**{name: tensor.clone().requires_grad_() for name, tensor in gaussians.tensors().items()})
-
-
-def tiled_s(gaussians: Gaussians, camera: Camera) -> float:
-    """One forward and backward pass of ours."""
-    parameters = _fresh(gaussians)
-    start = time.perf_counter()
-    rasterize(parameters, camera).colour.square().sum().backward()
-    return time.perf_counter() - start
-
-
-def dense_s(gaussians: Gaussians, camera: Camera, slabs: int) -> float:
-    """The same by autograd with every Gaussian at every pixel, measured on `slabs` slabs of rows and scaled up."""
-    parameters = _fresh(gaussians)
-    all_slabs = HEIGHT // _SLAB_ROWS
-    start = time.perf_counter()
-    for slab in np.linspace(0, all_slabs - 1, slabs).astype(int):
-        _dense_rows(parameters, camera, int(slab) * _SLAB_ROWS).square().sum().backward()
-    return (time.perf_counter() - start) * all_slabs / slabs
-
-
-def _dense_rows(gaussians: Gaussians, camera: Camera, first: int) -> Tensor:
-    projected = project(gaussians, camera)
-    order = projected.depths.argsort()
-    y, x = torch.meshgrid(torch.arange(first, first + _SLAB_ROWS) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
-    dx, dy = (p.reshape(-1, 1) - projected.means[order, i] for i, p in enumerate((x, y)))
-    a, b, c = projected.conics[order].unbind(1)
-    raw = torch.sigmoid(gaussians.opacity_logits[order]) * torch.exp(-0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy)
-    alpha = torch.where(raw >= LEAST_ALPHA, raw.clamp_max(MOST_ALPHA), 0.0)
-    left = torch.cumprod(1 - alpha, dim=1)
-    before = torch.cat([torch.ones_like(left[:, :1]), left[:, :-1]], dim=1)
-    return torch.where(left > LEAST_TRANSMITTANCE, alpha * before, 0.0) @ gaussians.colours[order]
-
-
-def fit_quality(grid: Grid, steps: int) -> tuple[float, float, float]:
-    """PSNR of two held-out views, whole and foreground, dB; and the seconds of the fit."""
-    torch.set_num_threads(1)
-    observations = Observations.of_grid(grid)
-    train = torch.ones(grid.views, grid.times, dtype=torch.bool)
-    unseen = held_out(grid.views, 2)
-    train[unseen] = False
-    start = time.perf_counter()
-    scene = fit(observations, train, FitSettings(steps=steps))
-    seconds = time.perf_counter() - start
-    whole, foreground = [], []
-    assert observations.mask is not None
-    for v in unseen:
-        for t in range(grid.times):
-            made = scene.render(observations.cameras[v], time_of(t, grid.times)).colour.clamp(0, 1)
-            squared = (made - observations.frames[v, t]).square().mean(dim=-1)
-            whole.append(-10 * np.log10(float(squared.mean())))
-            foreground.append(-10 * np.log10(float(squared[observations.mask[v, t] > 0.5].mean())))
-    return statistics.mean(whole), statistics.mean(foreground), seconds
-
-
-def _grid(folder: str | None) -> Grid:
-    if folder:
-        return next(read_grids(Storage(folder))).decode()
-    from fourreal.datagen.render import Config, run
-
-    with tempfile.TemporaryDirectory() as out:
-        run(Config(assets="procedural:1", out=str(Path(out) / "grids"), workers=1))
-        return next(read_grids(Storage(str(Path(out) / "grids")))).decode()
 
 
 def main() -> None:
     """Measure all."""
-    folder = sys.argv.pop(sys.argv.index("--grids") + 1) if "--grids" in sys.argv else None
+    folder = None
     if "--grids" in sys.argv:
-        sys.argv.remove("--grids")
+        place = sys.argv.index("--grids")
+        folder = sys.argv[place + 1]
+        del sys.argv[place : place + 2]
     benchmark = Benchmark(__doc__)
-    torch.set_num_threads(2)
-    gaussians, camera = shell()
-    tiled_s(gaussians, camera)
-    tiled = statistics.median(tiled_s(gaussians, camera) for _ in range(5 if benchmark.quick else 15))
-    benchmark.add("raster_s", tiled)
-    benchmark.add("raster_vs_dense", dense_s(gaussians, camera, 2 if benchmark.quick else HEIGHT // _SLAB_ROWS) / tiled)
-    whole, foreground, seconds = fit_quality(_grid(folder), 60 if benchmark.quick else FitSettings().steps)
-    benchmark.add("fit_psnr_db", whole)
-    benchmark.add("fit_foreground_psnr_db", foreground)
-    benchmark.add("fit_s", seconds)
+    evaluate_raster.measure(benchmark)
+    evaluate_page.measure(benchmark)
+    evaluate_fit.measure(benchmark, folder)
     benchmark.finish()
 
 
