@@ -47,7 +47,7 @@ class Config:
     limit: int | None = None
     """Reconstruct the first so many grids alone."""
     workers: int | None = None
-    """Worker processes, one core each (default: all cores; one on cuda)."""
+    """Worker processes, one core each (default: all cores; on cuda one for each GPU)."""
     retry_quarantined: bool = False
     """Try the grids in quarantine again."""
 
@@ -80,7 +80,8 @@ def reconstruct(config: Config) -> JobSummary:
             list_items=partial(_items, config),
             make_processor=partial(make_reconstructor, config.grids, config.out, dataclasses.asdict(config.fit), plain),
             items_per_shard=1,  # a fit takes minutes: nothing that is done waits for its neighbour
-            workers=config.workers or (1 if config.device == "cuda" else None),
+            workers=config.workers,
+            gpus_per_worker=1 if config.device == "cuda" else 0,
             lossless=True,
             retry_quarantined=config.retry_quarantined,
             config_yaml=as_yaml(config),

@@ -79,7 +79,7 @@ def _from_colmap(images: list[Any], scale: float) -> tuple[Array, Array]:
     intrinsics = np.stack([image.camera.calibration_matrix() for image in images])
     intrinsics[:, :2] /= scale
     poses = np.tile(np.eye(4), (len(images), 1, 1))
-    poses[:, :3] = [(p() if callable(p := image.cam_from_world) else p).matrix() for image in images]
+    poses[:, :3] = [image.cam_from_world().matrix() for image in images]
     return intrinsics, poses
 
 
