@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fourreal.evaluation.reconstruction import Camera, FitSettings, Observations
 from fourreal.evaluation.reconstruction.camera_paths import between, there_and_back
 from fourreal.evaluation.reconstruction.deformation import Deformation
 from fourreal.evaluation.reconstruction.environment import Environment
+from fourreal.evaluation.reconstruction.foreground import guess_foreground
 from fourreal.evaluation.reconstruction.held_out import held_out
 from fourreal.evaluation.reconstruction.loss import ssim
 from fourreal.evaluation.reconstruction.ply import read_ply, write_ply
@@ -69,6 +71,19 @@ def test_a_moving_scene_is_found_again_in_views_that_the_fit_did_not_see(tmp_pat
     splats = read_ply((tmp_path / "out" / "scenes" / "ball" / "time-001.ply").read_bytes())
     from_file = rasterize(splats, camera, scene.environment(camera).clamp(0, 1)).colour
     assert (from_file - scene.render(camera, time_of(1, T)).colour).abs().max() < 1e-3
+
+
+def test_what_stands_before_the_background_is_told_without_a_mask() -> None:
+    grid = moving_ball()
+    assert grid.mask is not None
+    seen = dataclasses.replace(Observations.of_grid(grid), mask=None)
+    guess = guess_foreground(seen, list(range(V)))
+    assert guess is not None
+    ball = torch.from_numpy(grid.mask[:, 0] > 250)
+    assert (guess[ball] == 1).float().mean() > 0.9
+    assert (guess[torch.from_numpy(grid.mask[:, 0] == 0)] == 0).float().mean() > 0.7
+    everywhere = dataclasses.replace(seen, frames=torch.rand(seen.frames.shape, generator=torch.Generator()))
+    assert guess_foreground(everywhere, list(range(V))) is None
 
 
 @pytest.mark.ray

@@ -7,11 +7,14 @@ import math
 import torch
 from torch import Tensor
 
+from fourreal.evaluation.reconstruction.foreground import guess_foreground
 from fourreal.evaluation.reconstruction.gaussians import Gaussians
 from fourreal.evaluation.reconstruction.observations import Observations
 from fourreal.evaluation.reconstruction.projection import NEAR
 
-_TRIES = 8
+_TRIES = 16
+_CANDIDATES = 8192
+"""Points drawn at a time: an object takes a few hundredths of the room."""
 
 
 def initial_gaussians(
@@ -19,24 +22,29 @@ def initial_gaussians(
 ) -> Gaussians:
     """At most `count` Gaussians for time 0 as the given `views` see it.
 
-    Where a mask is known, points outside of it in any view are dropped (the visual hull, Laurentini 1994).
+    Points outside of the mask in any view are dropped (the visual hull, Laurentini 1994); where no mask is known, it is
+    guessed.
     """
     room = observations.room()
+    if observations.mask is None:
+        mask = guess_foreground(observations, views)
+    else:
+        mask = observations.mask[:, 0]
 
     def draw() -> Tensor:
-        return (2 * torch.rand(count, 3, generator=generator) - 1).to(room.centre)
+        return (2 * torch.rand(max(count, _CANDIDATES), 3, generator=generator) - 1).to(room.centre)
 
     kept, colours = [], []
     for _ in range(_TRIES):
         points = room.centre + 1.2 * room.extent * draw()
-        colour, inside = _look_up(observations, views, points)
+        colour, inside = _look_up(observations, mask, views, points)
         kept.append(points[inside])
         colours.append(colour[inside])
         if sum(map(len, kept)) >= count:
             break
     means, colour = torch.cat(kept)[:count], torch.cat(colours)[:count]
     if len(means) < count // 50:  # nothing is inside all masks: they may be wrong, the frames still count
-        means = room.centre + room.extent * draw()
+        means = room.centre + room.extent * draw()[:count]
         colour = torch.full_like(means, 0.5)
     # As wide as the mean distance to a neighbour in the volume that they fill.
     spread = (means.amax(0) - means.amin(0)).clamp_min(1e-6)
@@ -50,7 +58,9 @@ def initial_gaussians(
     )
 
 
-def _look_up(observations: Observations, views: list[int], points: Tensor) -> tuple[Tensor, Tensor]:
+def _look_up(
+    observations: Observations, mask: Tensor | None, views: list[int], points: Tensor
+) -> tuple[Tensor, Tensor]:
     """Mean colour [N, 3] over the views at time 0, and whether a point [N, 3] lies in every view's mask [N]."""
     total = torch.zeros_like(points)
     seen = torch.zeros_like(points[:, 0])
@@ -63,8 +73,8 @@ def _look_up(observations: Observations, views: list[int], points: Tensor) -> tu
         hits = (local[:, 2] > NEAR) & (x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height)
         total[hits] += observations.frames[view, 0, y[hits], x[hits]]
         seen += hits
-        if observations.mask is not None:
+        if mask is not None:
             covered = torch.zeros_like(inside)
-            covered[hits] = observations.mask[view, 0, y[hits], x[hits]] > 0.5
+            covered[hits] = mask[view, y[hits], x[hits]] > 0.5
             inside &= covered | ~hits
     return total / seen.clamp_min(1)[:, None], inside & (seen > 0)
