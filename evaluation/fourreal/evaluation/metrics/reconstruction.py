@@ -62,8 +62,8 @@ class Reconstruction(SampleMetric):
         changed = np.abs(deviation).max(axis=-1) > CHANGE
         if not changed.any():
             raise Unavailable("every view and time shows the same")
-        error = made.astype(np.float64) - true
-        return 1 - float(np.square(error[changed]).sum() / np.square(deviation[changed]).sum()), len(made)
+        missed = made.astype(np.float64) - true
+        return 1 - float(np.square(missed[changed]).sum() / np.square(deviation[changed]).sum()), len(made)
 
 
 def _bytes(images: Tensor) -> npt.NDArray[np.uint8]:

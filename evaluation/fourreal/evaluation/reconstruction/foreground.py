@@ -27,11 +27,12 @@ def guess_foreground(observations: Observations, views: list[int]) -> Tensor | N
     places = torch.cat([cells[view].flatten().repeat(frames.shape[1]) for view in views])
     colours = torch.cat([frames[view].reshape(-1, 3) for view in views])
     order = places.argsort(stable=True)
-    places, colours = places[order], colours[order]
+    colours = colours[order]
     background = frames.new_zeros(_ROWS * _COLUMNS, 3)
-    found, counts = places.unique_consecutive(return_counts=True)
-    for place, group in zip(found.tolist(), colours.split(counts.tolist()), strict=True):
-        background[place] = group.median(dim=0).values
+    counts = places.bincount(minlength=len(background))
+    ends = counts.cumsum(0)
+    for place in counts.nonzero()[:, 0].tolist():
+        background[place] = colours[ends[place] - counts[place] : ends[place]].median(dim=0).values
     mask = torch.ones_like(frames[:, 0, :, :, 0])
     for view in views:
         differs = (frames[view, 0] - background[cells[view]]).abs().amax(dim=-1) > _DIFFERENCE

@@ -26,10 +26,7 @@ def initial_gaussians(
     guessed.
     """
     room = observations.room()
-    if observations.mask is None:
-        mask = guess_foreground(observations, views)
-    else:
-        mask = observations.mask[:, 0]
+    mask = guess_foreground(observations, views) if observations.mask is None else observations.mask[:, 0]
 
     def draw() -> Tensor:
         return (2 * torch.rand(max(count, _CANDIDATES), 3, generator=generator) - 1).to(room.centre)
