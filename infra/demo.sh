@@ -20,6 +20,7 @@ run() {
 mlflow_port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 python -m fourreal.platform.ui --port "$mlflow_port" >"$out/mlflow-server.log" 2>&1 &
 mlflow_server=$!
+export MLFLOW_TRACKING_URI=http://127.0.0.1:$mlflow_port # where the data jobs leave their records too
 trap 'kill "$mlflow_server" 2>/dev/null || true; wait "$mlflow_server" 2>/dev/null || true' EXIT
 
 [ -n "${VIDEOS:-}" ] || run fourreal sample-videos --out "$videos" --count 24
@@ -33,10 +34,10 @@ until python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])
     kill -0 "$mlflow_server" 2>/dev/null || { echo "the MLflow server ended: see $out/mlflow-server.log"; exit 1; }
     sleep 1
 done
-export MLFLOW_TRACKING_URI=http://127.0.0.1:$mlflow_port
 run fourreal train --recipe demo --data "$out/rendered" "$out/synthesized" --out "$out/training"
 run fourreal generate --model "$out/training/model" --conditions "$out/held-out" --out "$out/generated" --steps 4
-run fourreal evaluate --predictions "$out/generated" --references "$out/held-out" --out "$out/evaluation"
+run fourreal evaluate --predictions "$out/generated" --references "$out/held-out" --out "$out/evaluation" \
+    --register demo --model "$out/training/model"
 run fourreal view "$out/generated" "$out/held-out" --out "$out/page.html"
 
 cat <<END

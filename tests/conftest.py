@@ -33,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _features_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What networks say in tests is kept where nobody looks for it again."""
+    os.environ["FOURREAL_FEATURES"] = str(tmp_path_factory.mktemp("features"))
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Real assets and videos by others, which are not part of the repository."""

@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -13,18 +14,20 @@ from synthetic_grids import make_grid
 
 from fourreal.evaluation.baselines import BASELINES
 from fourreal.evaluation.evaluate import Config, evaluate, main
+from fourreal.evaluation.exported import model_sha256
 from fourreal.evaluation.fit import Fit
 from fourreal.evaluation.given import BORDER
+from fourreal.evaluation.grid_scores import METHODS, MODEL, sampling_label
 from fourreal.evaluation.metrics import STANDARD, choose_metrics
 from fourreal.evaluation.pairing import NotCompared, Pair, pair_up
 from fourreal.evaluation.report import table
-from fourreal.evaluation.scoring import METHODS, MODEL, Scoreboard, sampling_label, score_pairs
+from fourreal.evaluation.scoring import Scoreboard, score_pairs
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform import tracking
 from fourreal.platform.codec import encode
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid
-from fourreal.platform.shards import write_shard
+from fourreal.platform.shards import list_shards, shards_sha256, write_shard
 from fourreal.platform.storage import Storage
 
 
@@ -180,13 +183,59 @@ def test_the_command_writes_and_records_everything(
     assert len(samples) == 3 * 6 * 4
     assert cv2.imread(str(out / "contact-sheet.png")) is not None
     assert 'id="frames-2-1"' in (out / "page.html").read_text()
-    runs = tracking.client().search_runs(experiment_names=["evaluation"], output_format="list")
-    assert len(runs) == 1
-    assert runs[0].info.run_id in result.run
-    assert runs[0].data.metrics["model.psnr"] == pytest.approx(20 * math.log10(25.5))
-    assert "copy_along_time.ssim_foreground" in runs[0].data.metrics
-    stored = {f.path for f in tracking.client().MlflowClient().list_artifacts(runs[0].info.run_id)}
-    assert {"metrics.json", "samples.json", "table.txt", "scores.json", "contact-sheet.png", "page.html"} <= stored
+    found = tracking.client().search_runs(experiment_names=["evaluation"], output_format="list")
+    below = {run.info.run_name: run for run in found if "mlflow.parentRunId" in run.data.tags}
+    (whole,) = [run for run in found if run.info.run_id not in {run.info.run_id for run in below.values()}]
+    assert whole.info.run_id in result.recorded.run
+    assert whole.data.metrics["model.psnr"] == pytest.approx(20 * math.log10(25.5))
+    assert "copy_along_time.ssim_foreground" in whole.data.metrics
+    client = tracking.client().MlflowClient()
+    stored = {f.path for f in client.list_artifacts(whole.info.run_id)}
+    assert {"metrics.json", "samples.json", "table.txt", "scores.png", "contact-sheet.png", "page.html"} <= stored
+    assert [f.path for f in client.list_artifacts(whole.info.run_id, "videos")] == [f"videos/{k}.mp4" for k in "abc"]
+    # The rows as runs, under one link, and the shards that they are about.
+    assert set(below) == set(METHODS)
+    assert all(run.info.run_id in unquote(result.recorded.comparison) for run in below.values())
+    assert result.recorded.comparison in printed
+    assert below[MODEL].data.metrics["psnr"] == whole.data.metrics["model.psnr"]
+    assert below[MODEL].data.metrics["psnr.n"] == 3
+    inputs = {i.tags[0].value: i.dataset for i in whole.inputs.dataset_inputs}
+    digest = shards_sha256(list_shards(Storage(predictions)))
+    assert inputs["predictions"].digest == digest[:32]
+    assert whole.data.tags["fourreal.predictions_sha256"] == digest
+    assert set(inputs) == {"predictions", "references"}
+
+
+def test_the_model_enters_the_registry_once_with_its_scores(
+    tmp_path: Path, mlflow_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"weights")
+    digest = model_sha256(str(model))
+    reference = make_grid("a")
+    folders = [
+        *("--predictions", _write(tmp_path / "p", _predicted(reference, 10, model_sha256=digest))),
+        *("--references", _write(tmp_path / "r", reference), "--metrics", "psnr"),
+    ]
+    for _ in range(2):
+        assert main([*folders, "--register", "demo", "--model", str(model)]) == 0
+    assert "registered: model 'demo', version 1" in capsys.readouterr().out
+    client = tracking.client().MlflowClient()
+    (version,) = client.search_model_versions("name = 'demo'")
+    assert float(version.tags["psnr"]) == pytest.approx(20 * math.log10(25.5), rel=1e-5)
+    assert version.tags["model_sha256"] == digest
+    assert version.run_id != version.tags["evaluation_run"]  # the first evaluation brought it, the last one judged it
+    stored = Path(client.download_artifacts(version.run_id, "model", str(tmp_path)))
+    assert (stored / "model.safetensors").read_bytes() == b"weights"
+    (model / "model.safetensors").write_bytes(b"others")
+    assert main([*folders, "--register", "demo", "--model", str(model)]) == 2
+    assert f"the predictions are of model {digest}" in capsys.readouterr().err
+    assert main([*folders, "--register", "demo"]) == 2
+    assert "go together" in capsys.readouterr().err
+    assert main([*folders, "--register", "demo", "--model", str(tmp_path)]) == 2
+    assert "is no exported model" in capsys.readouterr().err
 
 
 def test_when_nothing_can_be_compared_it_is_one_sentence(

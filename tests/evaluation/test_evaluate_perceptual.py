@@ -13,12 +13,13 @@ from tiny_weights import UNPUBLISHED, write_clip, write_lpips, write_torchscript
 
 from fourreal.evaluation.evaluate import Config, main
 from fourreal.evaluation.given import BORDER
+from fourreal.evaluation.grid_scores import MODEL
 from fourreal.evaluation.metrics import all_metrics, choose_metrics
 from fourreal.evaluation.networks import Networks
 from fourreal.evaluation.pairing import pair_up
 from fourreal.evaluation.pretrained import REGISTRY, WeightsStore
 from fourreal.evaluation.report import table
-from fourreal.evaluation.scoring import MODEL, score_pairs
+from fourreal.evaluation.scoring import score_pairs
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.codec import encode
 from fourreal.platform.grid import Grid
@@ -81,11 +82,11 @@ def test_all_metrics_without_any_weights_say_what_to_fetch(grids: list[str], tmp
     printed = table(board)
     values = {row["metric"]: row["value"] for row in board.rows() if row["method"] == MODEL}
     assert list(values) == list(all_metrics())
-    learned = ("lpips", "clip", "fid", "fvd", "fv4d")
-    lacking = (*learned, "tsed", "epipolar")  # the grids have no cameras, and too little texture for SIFT
+    learned = ("lpips", "clip", "fid", "fvd", "fv4d", "videoscore", "dust3r", "met3r")
+    lacking = (*learned, "tsed", "reconstruction", "epipolar")  # no cameras, and too little texture for SIFT
     for name, value in values.items():
         assert (value is None) == (name.split("_")[0] in lacking), name
-    for name in ("inception", "i3d", "lpips", "clip"):
+    for name in ("inception", "i3d", "lpips", "clip", "videoscore", "dust3r"):
         assert f"`fourreal weights fetch {name}`" in printed
     assert not (tmp_path / "nothing").exists()
 

@@ -54,6 +54,19 @@ def test_ssim_agrees_with_the_formulas_of_the_paper() -> None:
     assert score.frames == 3
 
 
+def test_psnr_and_ssim_agree_with_torchmetrics() -> None:
+    """An implementation that is not ours; its mean has the border in it, so that its map is compared inside."""
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchmetrics.functional.image")
+    prediction, reference = _noisy_pair(height=40, width=52)
+    sides = [torch.from_numpy(frames).permute(0, 3, 1, 2).double() for frames in (prediction, reference)]
+    _, full = functional.structural_similarity_index_measure(*sides, data_range=255.0, return_full_image=True)
+    ssim = full[..., 5:-5, 5:-5].mean()
+    assert SSIM().compute(Comparison("k", prediction, reference)).value == pytest.approx(ssim.item(), abs=1e-6)
+    psnr = functional.peak_signal_noise_ratio(*sides, data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean")
+    assert PSNR().compute(Comparison("k", prediction, reference)).value == pytest.approx(psnr.item(), abs=1e-5)
+
+
 def test_ssim_of_equal_images_is_one_and_of_a_negative_is_far_below() -> None:
     _, reference = _noisy_pair()
     assert SSIM().compute(Comparison("k", reference, reference)).value == pytest.approx(1.0)

@@ -130,6 +130,15 @@ def test_views_agree_with_their_cameras_and_not_with_others() -> None:
     assert inliers > 0.9
 
 
+def test_cameras_without_epipolar_lines_are_refused_not_scored() -> None:
+    grid, (K, poses) = around_a_wall()
+    still = np.repeat(poses[:1], len(poses), axis=0)
+    assert "views 0 and 1 stand in one place" in TSED().compute(comparison(grid, (K, still))).reason
+    for broken in (np.full_like(poses, np.nan), np.zeros_like(poses)):
+        assert "poses are not finite or cannot be inverted" in TSED().compute(comparison(grid, (K, broken))).reason
+    assert "intrinsics" in TSED().compute(comparison(grid, (np.zeros_like(K), poses))).reason
+
+
 def test_views_without_anything_in_common_have_no_score() -> None:
     strangers = np.stack([texture(H, W, seed) for seed in range(3)])[:, None]
     score = EpipolarInliers().compute(comparison(strangers))

@@ -115,3 +115,40 @@ def write_clip(folder: Path) -> None:
 def networks(folder: Path) -> Networks:
     """Over the weights in this folder, whatever their sha256."""
     return Networks(WeightsStore(str(folder), UNPUBLISHED))
+
+
+def write_videoscore(folder: Path) -> None:
+    """A small Idefics2 with a head of five outputs, split and named as the published one is."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import Idefics2Config, PreTrainedTokenizerFast
+    from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
+
+    from fourreal.evaluation.networks.videoscore import PROMPT, Regressor
+
+    special = ["<unk>", "<s>", "</s>", "<fake_token_around_image>", "<image>", "<end_of_utterance>"]
+    words = sorted({*WORDS, *(word for word, _ in pre_tokenizers.Whitespace().pre_tokenize_str(PROMPT))})
+    vocabulary = {token: number for number, token in enumerate([*special, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, additional_special_tokens=special[3:], **ends).save_pretrained(
+        folder / "videoscore"
+    )
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    config = Idefics2Config(
+        text_config={**small, "num_key_value_heads": 1, "vocab_size": len(vocabulary), "model_type": "mistral"},
+        vision_config={**small, "image_size": 28, "patch_size": 14},
+        perceiver_config={
+            **{"hidden_size": 16, "resampler_n_latents": 3, "resampler_depth": 1},
+            **{"resampler_n_heads": 2, "resampler_head_dim": 8, "num_key_value_heads": 1},
+        },
+        image_token_id=vocabulary["<image>"],
+        num_labels=5,
+    )
+    model = Regressor(config)
+    model.model.connector.perceiver_resampler.latents.data.normal_()
+    model.save_pretrained(folder / "videoscore", max_shard_size="20KB")
+    Idefics2ImageProcessorPil(size={"shortest_edge": 24, "longest_edge": 28}, do_image_splitting=False).save_pretrained(
+        folder / "videoscore"
+    )

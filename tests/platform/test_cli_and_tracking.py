@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -12,8 +14,10 @@ from fourreal.platform import cli, doctor, inspection, tracking
 from fourreal.platform.codec import encode
 from fourreal.platform.datajob.items import Item, ItemFailure
 from fourreal.platform.datajob.quarantine import record_of, write_quarantine
+from fourreal.platform.datajob.record import record_data_job
+from fourreal.platform.datajob.summary import JobSummary
 from fourreal.platform.grid import Grid
-from fourreal.platform.shards import write_shard
+from fourreal.platform.shards import list_shards, shards_sha256, write_shard
 from fourreal.platform.storage import Storage
 
 GridMaker = Callable[..., Grid]
@@ -137,6 +141,48 @@ def test_a_run_that_fails_is_marked_so(store: Path) -> None:
     with pytest.raises(RuntimeError, match="out of luck"):
         fail()
     assert tracking.client().get_run(ids[0]).info.status == "FAILED"
+
+
+def test_runs_about_the_same_shards_find_each_other(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data job's record, and a run that read what it made; without an address there is no record."""
+    summary = JobSummary(2, {}, 1, [], 10, True, 2, 1.0, 2.0, str(store / "shards"))
+    write_shard(Storage(summary.out), 0, [("a", {"meta.json": b"{}"})])
+    record_data_job("render", {"views": 4, "model_sha256": "ab"}, (), summary)
+    assert not (store / "outputs").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.tracking_uri())
+    record_data_job("render", {"views": 4, "model_sha256": "ab"}, (), summary)
+    record_data_job("render", {}, (), dataclasses.replace(summary, tried_now=False))
+    digest = shards_sha256(list_shards(Storage(summary.out)))
+    with tracking.run("training", "reads them", {}) as run_id:
+        tracking.log_datasets({summary.out: digest}, "training", run_id=run_id)
+    search = tracking.client().search_runs
+    (made,) = search(experiment_names=["data"], output_format="list")
+    assert made.data.tags["fourreal.made_sha256"] == digest
+    assert made.data.tags["model_sha256"] == "ab"
+    assert made.data.metrics["grids"] == 2
+    (read,) = search(
+        experiment_names=["training"],
+        filter_string=f"tags.`fourreal.training_sha256` = '{digest}'",
+        output_format="list",
+    )
+    assert read.info.run_id == run_id
+    assert read.inputs.dataset_inputs[0].dataset.digest == made.inputs.dataset_inputs[0].dataset.digest == digest[:32]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    record_data_job("render", {}, (), summary)  # warns
+
+
+def test_the_link_to_a_comparison_names_its_runs(store: Path) -> None:
+    ids = []
+    for name in "ab":
+        with tracking.run("evaluation", name, {}) as run_id:
+            ids.append(run_id)
+    link = tracking.compare_address(ids)
+    page, _, query = link.removesuffix(" (once `make ui` serves it)").partition("?")
+    assert page == "http://127.0.0.1:5000/#/compare-runs"
+    values = {name: json.loads(value) for name, (value,) in parse_qs(query).items()}
+    assert values["runs"] == ids
+    assert len(values["experiments"]) == 1
 
 
 def test_nested_parameters_become_flat_names() -> None:

@@ -21,7 +21,7 @@ from fourreal.platform import tracking
 from fourreal.platform.codec import encode
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import ray_session
-from fourreal.platform.shards import write_shard
+from fourreal.platform.shards import list_shards, shards_sha256, write_shard
 from fourreal.platform.storage import Storage
 from fourreal.training.model import GridModel, load_model, read_description
 from fourreal.training.model.coupling import synchronization_strength
@@ -81,6 +81,10 @@ def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
     assert {"mfu", "memory_gb", "update_norm", "loss_at_time/1.00", "loss_of_source/data-b"} <= set(metrics)
     [data_a, data_b] = read_description(undisturbed / "model")["training"]["data"]
     assert (data_a["grids"], data_b["grids"]) == (6, 3)
+    exported = Storage(str(undisturbed / "model")).sha256("model.safetensors", "config.json")
+    assert client.get_run(run_id).data.tags["model_sha256"] == exported
+    digests = [shards_sha256(list_shards(Storage(str(undisturbed.parent / name)))) for name in ("data-a", "data-b")]
+    assert client.get_run(run_id).data.tags["fourreal.training_sha256"].split() == digests
 
 
 @pytest.mark.ray

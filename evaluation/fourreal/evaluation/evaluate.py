@@ -1,38 +1,37 @@
 """`fourreal evaluate`: score generated grids beside baselines that learn nothing.
 
 fourreal evaluate --predictions outputs/demo/generated --references outputs/demo/held-out
+fourreal evaluate --predictions GENERATED --references DIR --protocol 4real-video --workers 8
 """
 
 from __future__ import annotations
 
 import json
-import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
-
-from fourreal.evaluation.metrics import STANDARD, choose_metrics
-from fourreal.evaluation.networks import Device, Networks
-from fourreal.evaluation.pairing import NotCompared, Pair, pair_up
-from fourreal.evaluation.pretrained import WeightsStore
-from fourreal.evaluation.report import table
-from fourreal.evaluation.scoring import Scoreboard, baseline_frames, score_pairs
+from fourreal.evaluation.grid_scores import METHODS, MODEL
+from fourreal.evaluation.metrics import STANDARD
+from fourreal.evaluation.networks import Device
+from fourreal.evaluation.networks.feature_cache import default_folder
+from fourreal.evaluation.pairing import pair_up
+from fourreal.evaluation.pictures import write_pictures, write_plot
+from fourreal.evaluation.pretrained import REGISTRY
+from fourreal.evaluation.protocol import PROTOCOLS, Protocol
+from fourreal.evaluation.records import Recorded, record, register, rows_of
+from fourreal.evaluation.report import Intervals, protocol_table, table
+from fourreal.evaluation.scoring import Scoreboard
+from fourreal.evaluation.scoring_job import ScoringJob, score_folder
 from fourreal.evaluation.shelf import Shelf
-from fourreal.evaluation.view_page import Entry, build_page, facts, panel_of_frames
-from fourreal.platform import tracking
+from fourreal.evaluation.significance import interval
 from fourreal.platform.config import as_document, as_yaml, command
-from fourreal.platform.contact_sheet import Image, contact_sheet, stack_sheets, write_png
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 
-EXPERIMENT = "evaluation"
-SCHEMA_VERSION = 1
-_SHOWN_BASELINE = "average"
-_SHEETS = 4
-_SHEET_FRAME_WIDTH = 96
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -47,33 +46,28 @@ class Config:
     """Folder for table, scores, pictures and page (default: `evaluation` inside the predictions)."""
     metrics: tuple[str, ...] = STANDARD
     """Which metrics, by name; an unknown name lists them, `all` takes them all."""
+    protocol: Literal["4real-video", "4real-video-v2"] | None = None
+    """A paper's table instead: its metrics in its layout, its published rows beside."""
     weights: str | None = None
     """Folder or s3:// address of published weights (default: $FOURREAL_WEIGHTS, else ~/.cache/fourreal/weights)."""
+    features: Path | None = None
+    """Folder that keeps what networks said (default: $FOURREAL_FEATURES, else ~/.cache/fourreal/features)."""
     allow_few: bool = False
     """Give FID and FVD for fewer frames or videos than they need, marked in the table."""
     device: Device = "cpu"
     """Where the published networks run."""
+    workers: int = 1
+    """Processes that score, one core (or GPU) each; the scores do not depend on their number."""
+    resamples: int = 1000
+    """Sets of grids drawn for each confidence interval; 0 leaves the intervals out."""
+    seed: int = 0
+    """Seed of those draws."""
     shown: int = 16
-    """Most grids on the page; the contact sheet shows the first four."""
-
-
-@dataclass
-class _Shown:
-    """The first pairs, kept as what the page and the contact sheet need of them."""
-
-    most: int
-    entries: list[Entry] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)
-
-    def watch(self, pairs: Iterable[Pair | NotCompared]) -> Iterator[Pair | NotCompared]:
-        """Pass `pairs` on."""
-        for pair in pairs:
-            if isinstance(pair, Pair):
-                if len(self.entries) < self.most:
-                    self.entries.append(_entry(pair))
-                if len(self.pairs) < _SHEETS:
-                    self.pairs.append(pair)
-            yield pair
+    """Most grids on the page; contact sheet and videos show the first four."""
+    register: str | None = None
+    """Put the model of --model under this name into MLflow's registry, with its scores."""
+    model: str | None = None
+    """Folder of the exported model that made the predictions; only with --register."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,7 @@ class Evaluation:
 
     board: Scoreboard
     out: str
-    run: str
-    """Where the MLflow run is found."""
+    recorded: Recorded
 
 
 def run(config: Config) -> None:
@@ -93,29 +86,88 @@ def run(config: Config) -> None:
 
 def evaluate(config: Config) -> Evaluation:
     """Like `run`, with the result."""
-    networks = Networks(WeightsStore(config.weights), config.device)
-    metrics = choose_metrics(config.metrics, networks, allow_few=config.allow_few)
+    _check(config)
+    protocol = PROTOCOLS[config.protocol] if config.protocol else None
+    job = ScoringJob(
+        config.predictions,
+        config.references,
+        protocol.metrics if protocol else config.metrics,
+        config.weights,
+        config.device,
+        config.allow_few,
+        config.features or default_folder(),
+        REGISTRY,
+    )
+    job.choose()  # an unknown metric stops here
     out = Storage(config.out or f"{config.predictions.rstrip('/')}/evaluation")
     out.check_writable()
-    shown = _Shown(config.shown)
-    pairs = pair_up(Shelf(Storage(config.predictions)), Shelf(Storage(config.references)))
-    board = score_pairs(shown.watch(pairs), metrics)
-    if not board.grids:
-        key, reason = next(iter(board.not_compared.items()))
-        raise UserError(f"none of {len(board.not_compared)} grids can be compared; of {key!r}: {reason}")
+    board = score_folder(job, config.workers)
+    intervals = _intervals(board, config)
     text = table(board)
+    if protocol:
+        text = f"{protocol_table(protocol, board, intervals)}\n{text}"
     print(text)
-    with tempfile.TemporaryDirectory() as folder:
-        _write_files(Path(folder), config, board, text, shown)
-        for path in sorted(Path(folder).iterdir()):
-            out.write(path.name, path.read_bytes())
-        address = _record(Path(folder), config, board)
-    print(f"scores and pictures: {out.uri}\npage: {out.path('page.html')}\nMLflow: {address}")
-    return Evaluation(board, out.uri, address)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        _write_files(folder, config, board, intervals, protocol, text)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            out.write_file(path.relative_to(folder).as_posix(), path)
+        recorded = _record(folder, config, board)
+    print(f"scores and pictures: {out.uri}\npage: {out.path('page.html')}\nMLflow: {recorded.run}")
+    print(f"compare the rows: {recorded.comparison}")
+    if config.register and config.model:
+        row = rows_of(board, {MODEL: MODEL})[0]
+        version = register(config.register, config.model, board, row, recorded)
+        print(f"registered: model {config.register!r}, version {version}")
+    return Evaluation(board, out.uri, recorded)
 
 
-def _write_files(folder: Path, config: Config, board: Scoreboard, text: str, shown: _Shown) -> None:
-    document = {
+def _check(config: Config) -> None:
+    if config.workers < 1:
+        raise UserError(f"--workers must be at least 1, not {config.workers}")
+    if config.resamples < 0:
+        raise UserError(f"--resamples must be 0 or more, not {config.resamples}")
+    if (config.register is None) != (config.model is None):
+        raise UserError("--register NAME and --model FOLDER go together: give both or neither")
+    if config.model:
+        from fourreal.evaluation.exported import model_sha256
+
+        model_sha256(config.model)  # a folder that holds no model stops here
+
+
+def _intervals(board: Scoreboard, config: Config) -> Intervals:
+    """Of every method's means, and of the model's distances between sets, which take their time."""
+    if not config.resamples:
+        return {}
+    return {
+        (method, metric.name): interval(metric, board.tallies[method, metric.name], config.resamples, config.seed)
+        for metric in board.metrics
+        for method in METHODS
+        if board.score(method, metric).value is not None
+        and (method == MODEL or board.score(method, metric).items is None)
+    }
+
+
+def _write_files(
+    folder: Path, config: Config, board: Scoreboard, intervals: Intervals, protocol: Protocol | None, text: str
+) -> None:
+    (folder / "metrics.json").write_text(
+        json.dumps(_document(config, board, intervals, protocol), indent=1, allow_nan=False)
+    )
+    (folder / "samples.json").write_text(json.dumps(board.samples(), indent=1, allow_nan=False))
+    (folder / "table.txt").write_text(text)
+    (folder / "config.yaml").write_text(as_yaml(config))
+    predictions, references = Shelf(Storage(config.predictions)), Shelf(Storage(config.references))
+    write_pictures(folder, pair_up(predictions, references), config.shown)
+    write_plot(folder / "scores.png", board, intervals)
+
+
+def _document(config: Config, board: Scoreboard, intervals: Intervals, protocol: Protocol | None) -> dict[str, Any]:
+    rows = board.rows()
+    for row in rows:
+        found = intervals.get((row["method"], row["metric"]))
+        row["interval_95"] = None if found is None else [found.low, found.high]
+    return {
         "schema_version": SCHEMA_VERSION,
         "predictions": config.predictions,
         "references": config.references,
@@ -126,67 +178,27 @@ def _write_files(folder: Path, config: Config, board: Scoreboard, text: str, sho
         "model_sha256": sorted(board.models),
         "reference_fits": dict(board.fits),
         "not_compared": board.not_compared,
+        "protocol": None if protocol is None else {**asdict(protocol), "deviations": protocol.deviations(board)},
         "metrics": {
             metric.name: {
                 "definition": metric.definition,
                 "unit": metric.unit,
                 "higher_is_better": metric.higher_is_better,
                 "ideal": metric.ideal,
-                "weights_sha256": dict(metric.weights),
+                "weights_sha256": board.weights.get(metric.name, {}),
                 "needs": sorted(metric.needs),
             }
             for metric in board.metrics
         },
-        "scores": board.rows(),
+        "scores": rows,
     }
-    (folder / "metrics.json").write_text(json.dumps(document, indent=1, allow_nan=False))
-    (folder / "samples.json").write_text(json.dumps(board.samples(), indent=1, allow_nan=False))
-    (folder / "table.txt").write_text(text)
-    (folder / "config.yaml").write_text(as_yaml(config))
-    (folder / "page.html").write_text(build_page(shown.entries, "Generated beside true grids"), encoding="utf-8")
-    sheets = [_sheet(pair) for pair in shown.pairs]
-    write_png(folder / "contact-sheet.png", stack_sheets(sheets, [pair.key for pair in shown.pairs]))
 
 
-def _sheet(pair: Pair) -> Image:
-    """Reference and prediction side by side, small frames enlarged."""
-    times = max(1, _SHEET_FRAME_WIDTH // pair.prediction.width)
-    sides = []
-    for title, frames in (("reference", pair.reference), ("generated", pair.prediction.frames)):
-        sheet = contact_sheet(frames.repeat(times, axis=2).repeat(times, axis=3))
-        sides.append(stack_sheets([np.pad(sheet, ((0, 0), (0, 12), (0, 0)), constant_values=24)], [title]))
-    return np.concatenate(sides, axis=1)
-
-
-def _record(folder: Path, config: Config, board: Scoreboard) -> str:
-    mlflow = tracking.client()
-    tags = {"model_sha256": ", ".join(sorted(board.models))[:500], "fourreal.job": "evaluate"}
+def _record(folder: Path, config: Config, board: Scoreboard) -> Recorded:
     name = f"evaluate {config.predictions.rstrip('/').rsplit('/', 1)[-1]}"
-    with tracking.run(EXPERIMENT, name, as_document(config), tags=tags) as run_id:
-        rows = board.rows()
-        values = {f"{_slug(row['method'])}.{row['metric']}": row["value"] for row in rows if row["value"] is not None}
-        mlflow.log_metrics({"grids": board.grids, "generated_frames": board.frames, **values})
-        columns = ("method", "metric", "value", "unit", "samples", "frames", "standard_error", "reason")
-        mlflow.log_table({column: [row[column] for row in rows] for column in columns}, "scores.json")
-        mlflow.log_artifacts(str(folder))
-    return tracking.run_address(run_id)
-
-
-def _entry(pair: Pair) -> Entry:
-    given = [(v, t) for v in range(pair.given.shape[0]) for t in range(pair.given.shape[1]) if pair.given[v, t]]
-    meta = pair.prediction.meta
-    panels = [
-        panel_of_frames("reference", pair.reference),
-        panel_of_frames("generated", pair.prediction.frames, given, facts(meta)),
-    ]
-    baselines = baseline_frames(pair)
-    if _SHOWN_BASELINE in baselines:
-        panels.append(panel_of_frames(f"{_SHOWN_BASELINE} (baseline)", baselines[_SHOWN_BASELINE], given))
-    return Entry(meta, panels)
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower())
+    tags = {"model_sha256": ", ".join(sorted(board.models))[:500], "fourreal.protocol": config.protocol or "none"}
+    datasets = [(config.predictions, "predictions"), (config.references, "references")]
+    return record(folder, name, as_document(config), rows_of(board, {m: m for m in METHODS}), datasets, tags)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,17 +48,11 @@ def upsampled_size(upsampler: Upsampler) -> tuple[int, int]:
 
 def model_sha256(uri: str) -> str:
     """Names a model: sha256 of its weights followed by its configuration."""
-    storage, digest = Storage(uri), hashlib.sha256()
-    for name in (WEIGHTS_FILE, CONFIG_FILE):
-        try:
-            with storage.open(name) as stream:
-                while block := stream.read(1 << 24):
-                    digest.update(block)
-        except OSError:
-            raise UserError(
-                f"{uri} is no exported model (no {name} in it): name a folder that training exported"
-            ) from None
-    return digest.hexdigest()
+    try:
+        return Storage(uri).sha256(WEIGHTS_FILE, CONFIG_FILE)
+    except OSError as error:
+        name = CONFIG_FILE if CONFIG_FILE in str(error) else WEIGHTS_FILE
+        raise UserError(f"{uri} is no exported model (no {name} in it): name a folder that training exported") from None
 
 
 @contextmanager

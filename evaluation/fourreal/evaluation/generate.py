@@ -94,6 +94,7 @@ def generate(config: Config) -> JobSummary:
             lossless=True,  # given frames must come back exactly, and scores must not depend on JPEG
             retry_quarantined=config.retry_quarantined,
             config_yaml=as_yaml(config),
+            reads=(config.conditions,),
         )
     )
 

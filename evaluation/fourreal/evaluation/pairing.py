@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,12 +67,13 @@ class NotCompared:
     reason: str
 
 
-def pair_up(predictions: Shelf, references: Shelf) -> Iterator[Pair | NotCompared]:
-    """Every prediction, with its reference or with the reason why there is no comparison."""
-    for key in predictions.keys:
+def pair_up(predictions: Shelf, references: Shelf, keys: Iterable[str] | None = None) -> Iterator[Pair | NotCompared]:
+    """Every prediction (or those of `keys`), with its reference or with the reason why there is no comparison."""
+    for key in predictions.keys if keys is None else keys:
         try:
             encoded, reference = predictions.grid(key), references.grid(key)
-            assert encoded is not None
+            if encoded is None:
+                raise UserError(f"{predictions.storage.uri} holds no prediction of this key")
             if reference is None:
                 raise UserError(f"{references.storage.uri} holds no reference of this key")
             yield _pair(encoded.decode(), reference.decode())

@@ -2,27 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from fourreal.evaluation.baselines import BLUR_SIGMA_OF_WIDTH
+from fourreal.evaluation.grid_scores import METHODS, MODEL
 from fourreal.evaluation.metrics import Metric, Score
 from fourreal.evaluation.metrics.frechet import FrechetDistance
-from fourreal.evaluation.scoring import METHODS, MODEL, Scoreboard
+from fourreal.evaluation.protocol import Protocol
+from fourreal.evaluation.scoring import Scoreboard
+from fourreal.evaluation.significance import LEAST_GRIDS, MOST_SET_RESAMPLES, Interval
 
 FEW = "†"
 """Marks a distance between sets of fewer items than it needs."""
 
+Intervals = Mapping[tuple[str, str], Interval | None]
+"""By (method, metric)."""
+
 
 def table(board: Scoreboard) -> str:
     """Methods by metrics as aligned text, the best of each column marked with `*`, with the caption below."""
-    head = ["", *(_title(metric) for metric in board.metrics), "N"]
     scores = {(m, metric.name): board.score(m, metric) for m in METHODS for metric in board.metrics}
     best = {metric.name: _best(metric, [scores[m, metric.name] for m in METHODS]) for metric in board.metrics}
-    rows = [head]
+    rows = [["", *(title(metric) for metric in board.metrics), "N"]]
     for method in METHODS:
         cells = [_cell(scores[method, x.name], best[x.name], board.grids) for x in board.metrics]
         rows.append([method, *cells, str(board.grids)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return aligned(rows) + "\n\n" + "\n".join(caption(board)) + "\n"
+
+
+def protocol_table(protocol: Protocol, board: Scoreboard, intervals: Intervals) -> str:
+    """The board in the layout of the paper's table, with the paper's own rows below, marked as published."""
+    metrics = {metric.name: metric for metric in board.metrics}
+    rows = [["", *(column.title for column in protocol.columns), "N"]]
+    for method in METHODS:
+        cells = [
+            " / ".join(_with_interval(board.score(method, metrics[name]), intervals.get((method, name))) for name in c)
+            for c in (column.metrics for column in protocol.columns)
+        ]
+        rows.append([method, *cells, str(board.grids)])
+    rows += [
+        [f"{name} (published)", *(cell or "-" for cell in cells), "?"] for name, cells in protocol.published.items()
+    ]
+    lines = [
+        f"Protocol {protocol.name}, after {protocol.source}. Frames: {protocol.frames}.",
+        f"[low, high]: 95 % by bootstrap over grids (none below {LEAST_GRIDS}); of FID and FVD for the model alone, "
+        f"over at most {MOST_SET_RESAMPLES} drawn sets, around the value.",
+        "Published rows are the paper's own numbers on its own data: they show the scale, no comparison.",
+        *protocol.notes,
+    ]
+    if any(board.score(MODEL, metric).few for metric in metrics.values()):
+        lines.append(f"{FEW} of fewer items than the features need: no such number is comparable.")
+    if deviations := protocol.deviations(board):
+        lines.append(f"NOT THE PROTOCOL: {'; '.join(deviations)}.")
+    return aligned(rows) + "\n\n" + "\n".join(lines) + "\n"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as columns of text: the first flush left, the others right, a rule under the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(
             cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
@@ -30,7 +67,7 @@ def table(board: Scoreboard) -> str:
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines) + "\n\n" + "\n".join(caption(board)) + "\n"
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def caption(board: Scoreboard) -> list[str]:
@@ -44,11 +81,11 @@ def caption(board: Scoreboard) -> list[str]:
     ]
     if board.fits:
         lines.append(f"References (INTER_AREA): {_listed(board.fits)}, as the conditions were.")
-    lines += [f"{_title(metric)}: {metric.definition}." for metric in board.metrics]
+    lines += [f"{title(metric)}: {metric.definition}." for metric in board.metrics]
     lines += _weights(board)
     lines.append(f"blurred average: sigma = width * {BLUR_SIGMA_OF_WIDTH:g} pixels.")
     reasons = {
-        f"{_title(metric)} is unavailable for {count} of {board.grids} grids: {reason}."
+        f"{title(metric)} is unavailable for {count} of {board.grids} grids: {reason}."
         for metric in board.metrics
         for method in METHODS
         for reason, count in board.score(method, metric).unavailable.items()
@@ -60,12 +97,24 @@ def caption(board: Scoreboard) -> list[str]:
     return lines
 
 
+def title(metric: Metric) -> str:
+    """The head of a metric's column: `PSNR foreground dB`."""
+    name, _, part = metric.name.partition("_")
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{name.upper()}{f' {part}' if part else ''}{unit}"
+
+
+def number(value: float) -> str:
+    """With as many digits as are read."""
+    return f"{value:.{2 if abs(value) >= 2 else 3}f}"
+
+
 def _sets(board: Scoreboard) -> list[str]:
     """What a distance between sets was computed over, and which of them are not to be trusted."""
     sets = {metric: board.score(MODEL, metric) for metric in board.metrics if isinstance(metric, FrechetDistance)}
     counted = {metric: score for metric, score in sets.items() if score.value is not None}
     lines = [
-        f"{_title(metric)} is one value for all grids: {score.items} {metric.items} a side."
+        f"{title(metric)} is one value for all grids: {score.items} {metric.items} a side."
         for metric, score in counted.items()
     ]
     if any(score.few for score in counted.values()):
@@ -76,14 +125,8 @@ def _sets(board: Scoreboard) -> list[str]:
 
 
 def _weights(board: Scoreboard) -> list[str]:
-    files = {name: digest for metric in board.metrics for name, digest in metric.weights.items()}
-    return [f"Weights, sha256: {', '.join(f'{name} {d[:12]}' for name, d in sorted(files.items()))}."] if files else []
-
-
-def _title(metric: Metric) -> str:
-    name, _, part = metric.name.partition("_")
-    unit = f" {metric.unit}" if metric.unit else ""
-    return f"{name.upper()}{f' {part}' if part else ''}{unit}"
+    files = sorted({(name, digest) for weights in board.weights.values() for name, digest in weights.items()})
+    return [f"Weights, sha256: {', '.join(f'{name} {digest[:12]}' for name, digest in files)}."] if files else []
 
 
 def _best(metric: Metric, scores: Iterable[Score]) -> float | None:
@@ -103,10 +146,17 @@ def _cell(score: Score, best: float | None, grids: int) -> str:
     error = "" if score.standard_error is None else f" ±{score.standard_error:.{digits}f}"
     fewer = f" (N {score.samples})" if score.samples != grids else ""
     few = FEW if score.few else ""
-    return f"{score.value:.{digits}f}{few}{error}{fewer}{'*' if score.value == best else ' '}"
+    return f"{number(score.value)}{few}{error}{fewer}{'*' if score.value == best else ' '}"
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _with_interval(score: Score, interval: Interval | None) -> str:
+    if score.value is None:
+        return "unavailable"
+    spread = "" if interval is None else f" [{number(interval.low)}, {number(interval.high)}]"
+    return f"{number(score.value)}{FEW if score.few else ''}{spread}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
     return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))

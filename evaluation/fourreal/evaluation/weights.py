@@ -58,22 +58,26 @@ def _fetch(store: WeightsStore, names: Sequence[str]) -> int:
 
 
 def _verify(store: WeightsStore, name: str) -> int:
-    if len(store.missing(name)) == len(store.weights(name).files):
-        print(f"{name}: not there")
-        return 0
     try:
+        if len(store.missing(name)) == len(store.weights(name).files):
+            print(f"{name}: not there")
+            return 0
         _, digests = store.open(name)
     except NoWeights as error:
         print(f"{name}: REFUSED: {error}")
         return 1
-    for file in store.weights(name).files:
+    for file in store.files(name):
         checked = "as published" if file.sha256 else "as at its first use; nobody published one"
         print(f"{name}: {file.name} sha256 {digests[file.name]} ({checked})")
     return 0
 
 
 def _tell(store: WeightsStore, name: str) -> None:
-    weights, missing = store.weights(name), store.missing(name)
+    weights = store.weights(name)
+    try:
+        missing = store.missing(name)
+    except NoWeights as error:
+        missing = [f"what its index names ({error})"]
     state = f"missing {', '.join(missing)}" if missing else "there"
     print(f"\n{name}: {state}\n  {weights.what}\n  licence: {weights.licence}")
     for file in weights.files:

@@ -40,7 +40,10 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "Results": {
         "evaluate": Command(
-            "fourreal.evaluation.evaluate", "score generated grids beside baselines that learn nothing"
+            "fourreal.evaluation.evaluate", "score generated grids beside baselines that learn nothing", "eval"
+        ),
+        "compare": Command(
+            "fourreal.evaluation.compare", "compare models on the same grids, with a significance test", "eval"
         ),
         "weights": Command(
             "fourreal.evaluation.weights", "list, fetch and verify the published weights that metrics read", "eval"

@@ -140,6 +140,12 @@ def require_shards(storage: Storage) -> list[ShardRecord]:
     return records
 
 
+def shards_sha256(records: Iterable[ShardRecord]) -> str:
+    """Names a set of shards by content: sha256 over the sha256 of each, in order of their index."""
+    lines = [f"{record.name} {record.sha256}\n" for record in sorted(records, key=lambda record: record.index)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def read_shard(storage: Storage, record: ShardRecord) -> Iterator[EncodedGrid]:
     """The grids of one shard in order, frames still encoded.
 

@@ -8,6 +8,7 @@ from the environment.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -115,6 +116,15 @@ class Storage:
         """The bytes of the file `name`. Raises FileNotFoundError."""
         with self.open(name) as stream:
             return stream.read()
+
+    def sha256(self, *names: str) -> str:
+        """Of the bytes of these files, one after the other. Raises FileNotFoundError."""
+        digest = hashlib.sha256()
+        for name in names:
+            with self.open(name) as stream:
+                while block := stream.read(1 << 24):
+                    digest.update(block)
+        return digest.hexdigest()
 
     def write(self, name: str, data: bytes) -> None:
         """Write the file `name` atomically: readers see the old bytes or all the new ones. Raises OSError."""

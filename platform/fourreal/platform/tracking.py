@@ -5,15 +5,18 @@ The address is MLFLOW_TRACKING_URI, or else an SQLite file under `outputs/` in t
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 DEFAULT_FOLDER = Path("outputs/mlflow")
+DEFAULT_PORT = 5000
 _PARAMETER_LENGTH = 500  # MLflow refuses longer ones
 
 
@@ -68,6 +71,35 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def log_datasets(sha256_by_uri: Mapping[str, str], context: str, *, run_id: str) -> None:
+    """Note that a run read or made the shards at these addresses; runs with the same sha256 are about the same bytes.
+
+    MLflow keeps 36 characters of a digest; the tag `fourreal.CONTEXT_sha256` holds all of them whole, for searches.
+    """
+    mlflow = client()
+    from mlflow.data.meta_dataset import MetaDataset
+    from mlflow.data.sources import LocalArtifactDatasetSource, S3ArtifactDatasetSource
+    from mlflow.entities import DatasetInput, InputTag
+
+    inputs = []
+    for uri, digest in sha256_by_uri.items():
+        source = (S3ArtifactDatasetSource if uri.startswith("s3://") else LocalArtifactDatasetSource)(uri)
+        dataset = MetaDataset(source, name=uri.rstrip("/").rsplit("/", 1)[-1], digest=digest[:32])
+        inputs.append(DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", context)]))
+    runs = mlflow.MlflowClient()
+    runs.log_inputs(run_id, inputs)
+    runs.set_tag(run_id, f"fourreal.{context}_sha256", " ".join(sha256_by_uri.values()))
+
+
+def compare_address(run_ids: Sequence[str]) -> str:
+    """The page that shows these runs side by side: parallel coordinates, scatter and box plots, parameters."""
+    experiments = sorted({client().get_run(run_id).info.experiment_id for run_id in run_ids})
+    uri = tracking_uri()
+    server = uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{DEFAULT_PORT}"
+    where = f"{server}/#/compare-runs?runs={_query(run_ids)}&experiments={_query(experiments)}"
+    return where if uri.startswith("http") else f"{where} (once `make ui` serves it)"
+
+
 def run_address(run_id: str) -> str:
     """Where a person finds the run: its page on the server, or how to open the local store."""
     uri = tracking_uri()
@@ -100,6 +132,10 @@ def serve(port: int) -> int:
     """Serve the default store in the foreground until interrupted; returns the server's exit status."""
     print(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C stops it)")
     return subprocess.run(server_command(port), env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}).returncode
+
+
+def _query(values: Sequence[str]) -> str:
+    return quote(json.dumps(list(values), separators=(",", ":")))
 
 
 def _use_experiment(name: str) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fourreal.platform.config import command
-from fourreal.platform.tracking import serve
+from fourreal.platform.tracking import DEFAULT_PORT, serve
 
 
 @dataclass(frozen=True)
 class Config:
     """Serve the MLflow store of this folder, to compare runs in a browser."""
 
-    port: int = 5000
+    port: int = DEFAULT_PORT
     """Port on 127.0.0.1."""
 
 

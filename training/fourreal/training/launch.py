@@ -17,7 +17,11 @@ from typing import Any
 from fourreal.platform import tracking
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import ray_session
+from fourreal.platform.shards import list_shards, shards_sha256
+from fourreal.platform.storage import Storage
+from fourreal.training.exports import MODEL_FOLDER
 from fourreal.training.lead import RESULT_FILE
+from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
 from fourreal.training.preflight import check_room
 from fourreal.training.provenance import provenance
 from fourreal.training.settings.stage import StageSettings
@@ -76,6 +80,7 @@ def run_stage(settings: StageSettings, session: ExitStack, recipe: str = "") -> 
             session.enter_context(ray_session(max(settings.workers, os.cpu_count() or 1)))
             facts = provenance(settings.data.folders, recipe)
             _fit(WorkOrder(settings, run_id, tracking.tracking_uri(), facts))
+            _link(settings, run_id)
     else:
         run_id = record["mlflow_run_id"]
         print(f"train {settings.stage}: nothing left to do")
@@ -96,6 +101,14 @@ def _check_same(settings: StageSettings, before: dict[str, Any]) -> None:
 def _write_record(settings: StageSettings, run_id: str) -> None:
     document = {"settings": settings.to_json(), "mlflow_run_id": run_id}
     settings.storage.write(RUN_FILE, json.dumps(document, indent=1).encode())
+
+
+def _link(settings: StageSettings, run_id: str) -> None:
+    """What leads from this run to the runs that made its data, and from what its model makes back to it."""
+    digests = {folder: shards_sha256(list_shards(Storage(folder))) for folder in settings.data.folders}
+    tracking.log_datasets(digests, "training", run_id=run_id)
+    digest = settings.storage.child(MODEL_FOLDER).sha256(WEIGHTS_FILE, CONFIG_FILE)
+    tracking.client().MlflowClient().set_tag(run_id, "model_sha256", digest)
 
 
 def _fit(order: WorkOrder) -> None:

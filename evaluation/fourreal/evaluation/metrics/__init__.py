@@ -23,6 +23,8 @@ from fourreal.evaluation.metrics.psnr import PSNR
 from fourreal.evaluation.metrics.reconstruction import Reconstruction
 from fourreal.evaluation.metrics.sharpness import Sharpness
 from fourreal.evaluation.metrics.ssim import SSIM
+from fourreal.evaluation.metrics.videoscore import DIMENSIONS, VIDEOS, VideoScore
+from fourreal.evaluation.metrics.view_pairs import THRESHOLDS, DUSt3RConfidence, MEt3RScore
 from fourreal.evaluation.networks import Networks
 from fourreal.platform.errors import UserError
 
@@ -59,6 +61,9 @@ def all_metrics(networks: Networks | None = None, *, allow_few: bool = False) ->
         CLIPConsistency(networks, "view"),
         FID(networks, allow_few=allow_few),
         *(FVD(networks, name, allow_few=allow_few) for name in WAYS),
+        *(VideoScore(networks, dimension, videos) for videos in VIDEOS for dimension in DIMENSIONS),
+        *(DUSt3RConfidence(networks, threshold) for threshold in THRESHOLDS),
+        MEt3RScore(networks),
     )
     return {metric.name: metric for metric in metrics}
 
@@ -90,10 +95,12 @@ __all__ = [
     "CLIPConsistency",
     "CLIPScore",
     "Comparison",
+    "DUSt3RConfidence",
     "DynamicDegree",
     "EpipolarInliers",
     "Features",
     "Flicker",
+    "MEt3RScore",
     "Metric",
     "Need",
     "Reconstruction",
@@ -103,6 +110,7 @@ __all__ = [
     "Sharpness",
     "Tally",
     "Unavailable",
+    "VideoScore",
     "WarpingError",
     "all_metrics",
     "choose_metrics",

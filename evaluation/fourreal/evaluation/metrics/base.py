@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -103,12 +103,22 @@ class SampleScore:
     reason: str = ""
     features: Features | None = None
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is an answer."""
+        return self.value is not None or self.features is not None
+
 
 @dataclass(frozen=True)
 class Tally:
     """Everything a metric has seen, by grid key."""
 
     scores: Mapping[str, SampleScore] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> dict[str, SampleScore]:
+        """The grids that have an answer, by key in order."""
+        return {key: self.scores[key] for key in sorted(self.scores) if self.scores[key].exists}
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,10 @@ class Metric(ABC):
     def finalize(self, tally: Tally) -> Score:
         """The score of all grids of `tally`."""
 
+    @abstractmethod
+    def value_over(self, scores: Sequence[SampleScore]) -> float:
+        """The value over these answers, which exist all, each as often as it is listed."""
+
     def compute(self, sample: Comparison) -> SampleScore:
         """This metric's answer for one grid."""
         for need in sorted(self.needs):
@@ -190,6 +204,10 @@ class SampleMetric(Metric):
     def answer(self, sample: Comparison) -> SampleScore:
         """See `Metric.answer`."""
         return SampleScore(sample.key, *self.measure(sample))
+
+    def value_over(self, scores: Sequence[SampleScore]) -> float:
+        """The mean."""
+        return math.fsum(score.value for score in scores if score.value is not None) / len(scores)
 
     def finalize(self, tally: Tally) -> Score:
         """The mean over the grids that have a value."""

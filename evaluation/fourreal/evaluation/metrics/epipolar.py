@@ -16,6 +16,9 @@ _RATIO = 0.8
 _ENLARGE_TO_PX = 256
 """Smaller frames are enlarged to this height first: SIFT finds next to nothing in them. Distances are in pixels of
 the frame as it is."""
+_LEAST_DETERMINANT = 1e-12
+_LEAST_STEP = 1e-6
+"""Between neighbouring cameras, in parts of their distance from the origin (at least 1 m)."""
 
 Points = npt.NDArray[np.float64]
 
@@ -38,6 +41,7 @@ class TSED(SampleMetric):
         assert sample.grid is not None
         assert sample.cameras is not None
         intrinsics, poses = sample.cameras
+        check_cameras(intrinsics, poses)
         agree, enough, pairs = 0, 0, 0
         for v, one, other in _neighbours(sample.grid):
             pairs += 1
@@ -74,6 +78,18 @@ class EpipolarInliers(SampleMetric):
             shares.append(0.0 if inliers is None else float(inliers.mean()))
         _require(len(shares), pairs)
         return float(np.mean(shares)), len(shares)
+
+
+def check_cameras(intrinsics: npt.NDArray[np.float64], poses: npt.NDArray[np.float64]) -> None:
+    """Raise Unavailable for cameras `[V, 3, 3]`, `[V, 4, 4]` of which neighbours have no epipolar geometry."""
+    for what, matrices in (("intrinsics", intrinsics), ("poses", poses)):
+        if not np.isfinite(matrices).all() or (np.abs(np.linalg.det(matrices)) < _LEAST_DETERMINANT).any():
+            raise Unavailable(f"the grid's camera {what} are not finite or cannot be inverted")
+    centres = np.linalg.inv(poses)[:, :3, 3]
+    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
+    if (still := np.flatnonzero(steps <= _LEAST_STEP * max(1.0, float(np.abs(centres).max())))).size:
+        v = int(still[0])
+        raise Unavailable(f"the cameras of views {v} and {v + 1} stand in one place: there are no epipolar lines")
 
 
 def fundamental(

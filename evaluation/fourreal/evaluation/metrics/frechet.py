@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,16 +35,18 @@ class FrechetDistance(Metric):
         features, frames = self.features(sample)
         return SampleScore(sample.key, None, frames, features=features)
 
+    def value_over(self, scores: Sequence[SampleScore]) -> float:
+        """See `Metric.value_over`."""
+        return frechet_distance(*_sides(scores))
+
     def finalize(self, tally: Tally) -> Score:
         """The distance over all grids with features; None when they are too few to say anything."""
-        scores = [tally.scores[key] for key in sorted(tally.scores)]
-        found = [(score.features, score.frames) for score in scores if score.features is not None]
+        found = list(tally.answers.values())
         unavailable = count_reasons(tally)
         if not found:
             reason = "; ".join(unavailable) or "there is no sample"
             return Score(None, samples=0, frames=0, reason=reason, unavailable=unavailable)
-        prediction = np.concatenate([features.prediction for features, _ in found])
-        reference = np.concatenate([features.reference for features, _ in found])
+        prediction, reference = _sides(found)
         items, dimension = min(len(prediction), len(reference)), prediction.shape[1]
         few = items <= dimension
         if items < 2 or (few and not self.allow_few):
@@ -52,9 +55,14 @@ class FrechetDistance(Metric):
                 "evaluate more grids, or say --allow-few for a number that compares with nothing published"
             )
             return Score(None, 0, 0, None, reason, {**unavailable, reason: len(found)}, items=items, few=few)
-        frames = sum(frames for _, frames in found)
+        frames = sum(score.frames for score in found)
         value = frechet_distance(prediction, reference)
         return Score(value, len(found), frames, None, "", unavailable, items=items, few=few)
+
+
+def _sides(scores: Sequence[SampleScore]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    features = [score.features for score in scores if score.features is not None]
+    return np.concatenate([f.prediction for f in features]), np.concatenate([f.reference for f in features])
 
 
 def frechet_distance(one: npt.ArrayLike, other: npt.ArrayLike) -> float:

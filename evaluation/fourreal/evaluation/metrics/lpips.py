@@ -27,5 +27,6 @@ class LPIPS(Learned, SampleMetric):
         height, width = sample.prediction.shape[1:3]
         if min(height, width) < LEAST_SIDE_PX:
             raise Unavailable(f"frames of {height}x{width} are smaller than the {LEAST_SIDE_PX} pixels LPIPS needs")
-        distances = ask(lambda: self.networks.lpips).distances(sample.prediction, sample.reference)
+        reference = sample.reference
+        distances = ask(lambda: self.networks.lpips(sample.prediction, reference))
         return math.fsum(distances) / len(distances), len(distances)

@@ -1,4 +1,7 @@
-"""How frames come to the size of a published network: each network's own published way, never another."""
+"""How frames come to the size of a published network: each network's own published way, never another.
+
+What changes here changes features: raise `feature_cache.PREPARATION_VERSION` with it.
+"""
 
 from __future__ import annotations
 

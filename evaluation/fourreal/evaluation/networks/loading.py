@@ -2,94 +2,134 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from fourreal.evaluation.networks.feature_cache import FeatureCache, feature_key
 from fourreal.evaluation.pretrained import NoWeights, WeightsStore
-
-if TYPE_CHECKING:
-    from fourreal.evaluation.networks.clip import CLIP
-    from fourreal.evaluation.networks.lpips import LPIPS
 
 Frames = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
-ResultT = TypeVar("ResultT")
+Answer = npt.NDArray[Any]
 Device = Literal["cpu", "cuda"]
 
-_REMEMBERED = 256
-"""Feature arrays kept: one grid's, of all methods, for metrics that share a network."""
+_INSTALL = {
+    "dust3r": "clone https://github.com/naver/dust3r with its submodules and put that folder on PYTHONPATH",
+    "met3r": "pip install git+https://github.com/mohammadasim98/met3r (it wants CUDA, PyTorch3D and FeatUp)",
+}
+"""How packages are had that no registry holds, by their name."""
 
 
 class Networks:
-    """The networks over one store of weights. Every method raises NoWeights where a network cannot be had."""
+    """The networks over one store of weights, with what they said before (`FeatureCache`).
 
-    def __init__(self, store: WeightsStore | None = None, device: Device = "cpu") -> None:
+    Every method raises NoWeights where a network cannot be had. A network is loaded when an answer is not in the cache.
+    On the CPU networks run on one thread: their last bits would otherwise depend on the number of cores.
+    """
+
+    def __init__(
+        self, store: WeightsStore | None = None, device: Device = "cpu", cache: FeatureCache | None = None
+    ) -> None:
         self.store = store or WeightsStore()
         self.device = device
+        self.cache = cache or FeatureCache()
         self.sha256: dict[str, dict[str, str]] = {}
-        """Of every file behind the networks loaded so far, by weights and file."""
+        """Of every file behind the answers so far, by network and file."""
+        self._opened: dict[str, tuple[Path, dict[str, str]] | NoWeights] = {}
         self._loaded: dict[str, Any] = {}
-        self._features: OrderedDict[tuple[str, bytes], Features] = OrderedDict()
 
     def inception(self, frames: Frames) -> Features:
         """See `torchscript.Inception`."""
-        return self._remembered("inception", frames, self._load("inception", self._make_inception))
+        return self._answer("inception", lambda network: network(frames), [frames])
 
     def i3d(self, video: Frames) -> Features:
         """See `torchscript.I3D`."""
-        return self._remembered("i3d", video, self._load("i3d", self._make_i3d))
+        return self._answer("i3d", lambda network: network(video), [video])
 
     def clip_frames(self, frames: Frames) -> Features:
         """See `CLIP.frames`."""
-        return self._remembered("clip", frames, self._clip.frames)
+        return self._answer("clip", lambda network: network.frames(frames), [frames])
 
     def clip_text(self, text: str) -> Features:
         """See `CLIP.text`."""
-        return self._clip.text(text)
+        return self._answer("clip", lambda network: network.text(text), [], text)
 
-    @property
-    def lpips(self) -> LPIPS:
-        """Distances of images."""
-        network: LPIPS = self._load("lpips", self._make_lpips)
-        return network
+    def lpips(self, one: Frames, other: Frames) -> npt.NDArray[np.float64]:
+        """See `LPIPS.distances`."""
+        return self._answer("lpips", lambda network: network.distances(one, other), [one, other])
 
-    @property
-    def _clip(self) -> CLIP:
-        network: CLIP = self._load("clip", self._make_clip)
-        return network
+    def videoscore(self, video: Frames, prompt: str) -> Features:
+        """See `VideoScore`."""
+        return self._answer("videoscore", lambda network: network(video, prompt), [video], prompt)
 
-    def _load(self, name: str, make: Callable[[Path], ResultT]) -> ResultT:
-        if name not in self._loaded:
+    def dust3r(self, one: Frames, other: Frames, thresholds: tuple[float, ...]) -> Features:
+        """See `DUSt3R.confident`."""
+        return self._answer(
+            "dust3r", lambda network: network.confident(one, other, thresholds), [one, other], str(thresholds)
+        )
+
+    def met3r(self, one: Frames, other: Frames) -> Features:
+        """See `MEt3R`."""
+        return self._answer("met3r", lambda network: network(one, other), [one, other])
+
+    def _answer(self, name: str, call: Callable[[Any], Any], arrays: Sequence[Frames], text: str = "") -> Answer:
+        """`call(network)`, or what it gave for the same input before."""
+        _, digests = self._open(name)
+
+        def compute() -> Answer:
+            network = self._network(name)
             try:
-                self._loaded[name] = self._open(name, make)
+                with _one_thread(self.device):
+                    answer: Answer = call(network)
+                    return answer
+            except RuntimeError as error:  # torch's own: out of memory, or files that hold some other network
+                shapes = " and ".join(str(array.shape) for array in arrays)
+                raise NoWeights(f"the network {name!r} fails on frames {shapes}: {_first_line(error)}") from error
+
+        answer = self.cache.get(feature_key(name, digests, self.device, arrays, text), compute)
+        self.sha256[name] = digests
+        return answer
+
+    def _open(self, name: str) -> tuple[Path, dict[str, str]]:
+        """Folder and sha256 of a network's files; they are looked at once, for whoever asks."""
+        if name not in self._opened:
+            try:
+                self._opened[name] = (Path(), self._network(name).sha256) if name == "met3r" else self.store.open(name)
             except NoWeights as error:
-                self._loaded[name] = error  # asked again for every grid: the files are looked at once
-        found = self._loaded[name]
+                self._opened[name] = error
+        found = self._opened[name]
         if isinstance(found, NoWeights):
             raise found
-        network: ResultT = found
-        return network
+        return found
 
-    def _open(self, name: str, make: Callable[[Path], ResultT]) -> ResultT:
-        folder, digests = self.store.open(name)
+    def _network(self, name: str) -> Any:
+        if name not in self._loaded:
+            folder = Path() if name == "met3r" else self._open(name)[0]
+            try:
+                self._loaded[name] = self._load(name, folder)
+            except NoWeights as error:
+                self._loaded[name] = error
+        if isinstance(self._loaded[name], NoWeights):
+            raise self._loaded[name]
+        return self._loaded[name]
+
+    def _load(self, name: str, folder: Path) -> Any:
         try:
             self._check_device()
-            network = make(folder)
+            return self._make(name, folder)
         except ModuleNotFoundError as error:
-            raise NoWeights(f"the package {error.name} is missing: pip install 'fourreal[eval]'") from None
+            package = (error.name or "").split(".")[0]
+            install = _INSTALL.get(package, "pip install 'fourreal[eval]'")
+            raise NoWeights(f"the package {package} is missing: {install}") from None
         except NoWeights:
             raise
         except Exception as error:
-            text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise NoWeights(f"the weights {name!r} in {folder} cannot be loaded: {text}") from error
-        self.sha256[name] = digests
-        return network
+            raise NoWeights(f"the weights {name!r} in {folder} cannot be loaded: {_first_line(error)}") from error
 
     def _check_device(self) -> None:
         import torch
@@ -97,38 +137,44 @@ class Networks:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise NoWeights("this machine has no CUDA device: use --device cpu")
 
-    def _remembered(self, name: str, frames: Frames, features: Callable[[Frames], Features]) -> Features:
-        """`features(frames)`, or what it gave for the same pixels a moment ago."""
-        digest = hashlib.blake2b(str(frames.shape).encode())
-        digest.update(np.ascontiguousarray(frames).data)
-        key = (name, digest.digest())
-        if key not in self._features:
-            self._features[key] = features(frames)
-            while len(self._features) > _REMEMBERED:
-                self._features.popitem(last=False)
-        self._features.move_to_end(key)
-        return self._features[key]
+    def _make(self, name: str, folder: Path) -> Any:
+        files = [folder / file.name for file in self.store.weights(name).files] if name != "met3r" else []
+        if name in ("inception", "i3d"):
+            from fourreal.evaluation.networks.torchscript import I3D, Inception
 
-    def _make_inception(self, folder: Path) -> Callable[[Frames], Features]:
-        from fourreal.evaluation.networks.torchscript import Inception
+            return (Inception if name == "inception" else I3D)(files[0], self.device)
+        if name == "lpips":
+            from fourreal.evaluation.networks.lpips import LPIPS
 
-        return Inception(self._file(folder, "inception"), self.device)
+            return LPIPS(files[0], files[1], self.device)
+        if name == "clip":
+            from fourreal.evaluation.networks.clip import CLIP
 
-    def _make_i3d(self, folder: Path) -> Callable[[Frames], Features]:
-        from fourreal.evaluation.networks.torchscript import I3D
+            return CLIP(folder, self.device)
+        if name == "videoscore":
+            from fourreal.evaluation.networks.videoscore import VideoScore
 
-        return I3D(self._file(folder, "i3d"), self.device)
+            return VideoScore(folder, self.device)
+        if name == "dust3r":
+            from fourreal.evaluation.networks.dust3r import DUSt3R
 
-    def _make_lpips(self, folder: Path) -> LPIPS:
-        from fourreal.evaluation.networks.lpips import LPIPS
+            return DUSt3R(folder, self.device)
+        from fourreal.evaluation.networks.met3r import MEt3R
 
-        alexnet, linear = (folder / file.name for file in self.store.weights("lpips").files)
-        return LPIPS(alexnet, linear, self.device)
+        return MEt3R(self.device)
 
-    def _make_clip(self, folder: Path) -> CLIP:
-        from fourreal.evaluation.networks.clip import CLIP
 
-        return CLIP(folder, self.device)
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
-    def _file(self, folder: Path, name: str) -> Path:
-        return folder / self.store.weights(name).files[0].name
+
+@contextmanager
+def _one_thread(device: str) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if device == "cpu" else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

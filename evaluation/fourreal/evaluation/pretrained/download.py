@@ -33,21 +33,27 @@ def fetch(store: WeightsStore, name: str, *, wait_s: float = 2.0, tell: Callable
 
     Raises UserError when a file cannot be had or is not the one published, or when the store cannot be written.
     """
+    try:
+        _bring(store, name, wait_s, tell)  # an index, where the weights have one, comes with these
+        if store.missing(name):
+            _bring(store, name, wait_s, tell)
+    except NoWeights as error:
+        raise UserError(str(error)) from None
+
+
+def _bring(store: WeightsStore, name: str, wait_s: float, tell: Callable[[str], object]) -> None:
     missing = set(store.missing(name))
     storage = store.storage(name)
     if missing:
         storage.check_writable()
-    for file in store.weights(name).files:
+    for file in store.files(name):
         if file.name not in missing:
             tell(f"{file.name}: there already")
             continue
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / file.name
             _download(file, path, wait_s)
-            try:
-                digest = store.put(name, file, path)
-            except NoWeights as error:
-                raise UserError(str(error)) from None
+            digest = store.put(name, file, path)
             tell(f"{file.name}: {path.stat().st_size / 1e6:.1f} MB, sha256 {digest}")
 
 

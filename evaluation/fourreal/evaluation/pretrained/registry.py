@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 _CLIP = "https://huggingface.co/openai/clip-vit-large-patch14/resolve/32bd64288804d66eefd0ccbe215aa642df71cc41"
 
+_VIDEOSCORE = "https://huggingface.co/TIGER-Lab/VideoScore/resolve/main"
+_DUST3R = "https://huggingface.co/naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt/resolve/main"
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -23,12 +26,17 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Weights:
-    """A network's weights: files in the format in which they were published."""
+    """A network's weights: files in the format in which they were published.
+
+    `index` is the one of `files` that names the files the weights are split into (`weight_map`, as transformers writes
+    it); those lie beside it and belong to the weights too.
+    """
 
     name: str
     what: str
     licence: str
     files: tuple[WeightsFile, ...]
+    index: str = ""
 
 
 REGISTRY: Mapping[str, Weights] = {
@@ -100,6 +108,31 @@ REGISTRY: Mapping[str, Weights] = {
                 WeightsFile("tokenizer_config.json", f"{_CLIP}/tokenizer_config.json"),
                 WeightsFile("vocab.json", f"{_CLIP}/vocab.json"),
                 WeightsFile("merges.txt", f"{_CLIP}/merges.txt"),
+            ),
+        ),
+        Weights(
+            "videoscore",
+            "TIGER-Lab/VideoScore, Idefics2 of 8 billion parameters (17 GB): five ratings of a video",
+            "Apache-2.0 (Idefics2), MIT (VideoScore)",
+            tuple(
+                WeightsFile(name, f"{_VIDEOSCORE}/{name}")
+                for name in (
+                    "config.json",
+                    "model.safetensors.index.json",
+                    "preprocessor_config.json",
+                    "tokenizer.json",
+                    "tokenizer_config.json",
+                )
+            ),
+            index="model.safetensors.index.json",
+        ),
+        Weights(
+            "dust3r",
+            "naver/DUSt3R_ViTLarge_BaseDecoder_512_dpt: confidence of two views in each other",
+            "CC-BY-NC-SA-4.0, not for commercial use; so is the package dust3r that runs it",
+            (
+                WeightsFile("config.json", f"{_DUST3R}/config.json"),
+                WeightsFile("model.safetensors", f"{_DUST3R}/model.safetensors"),
             ),
         ),
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,9 +46,26 @@ class WeightsStore:
         """The folder of these weights."""
         return Storage(self.uri).child(name)
 
+    def files(self, name: str) -> tuple[WeightsFile, ...]:
+        """The files of these weights, with those that their index names once it is there.
+
+        Raises NoWeights when the index cannot be read.
+        """
+        weights, storage = self.weights(name), self.storage(name)
+        if not weights.index or not storage.exists(weights.index):
+            return weights.files
+        try:
+            parts = sorted(set(json.loads(storage.read(weights.index))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            parts = [""]
+        if not all(isinstance(part, str) and re.fullmatch(r"[A-Za-z0-9_.-]+\.safetensors", part) for part in parts):
+            raise NoWeights(f"{weights.index} in {storage.uri} is damaged: delete it and fetch {name} again")
+        address = next(file.url for file in weights.files if file.name == weights.index).removesuffix(weights.index)
+        return (*weights.files, *(WeightsFile(part, f"{address}{part}") for part in parts))
+
     def missing(self, name: str) -> list[str]:
-        """Files of these weights that are not there."""
-        return [file.name for file in self.weights(name).files if not self.storage(name).exists(file.name)]
+        """Files of these weights that are not there. Raises NoWeights as `files` does."""
+        return [file.name for file in self.files(name) if not self.storage(name).exists(file.name)]
 
     def open(self, name: str) -> tuple[Path, dict[str, str]]:
         """A folder on this machine with these weights, and the sha256 of each file in it.
@@ -60,9 +78,9 @@ class WeightsStore:
                 f"`fourreal weights fetch {name}`, or copy it there"
             )
         folder = self._local(name)
-        digests = {file.name: sha256(folder / file.name) for file in self.weights(name).files}
+        digests = {file.name: sha256(folder / file.name) for file in self.files(name)}
         locked = self._locked(name)
-        for file in self.weights(name).files:
+        for file in self.files(name):
             _check_published(file, digests[file.name])
             if locked.get(file.name, digests[file.name]) != digests[file.name]:
                 raise NoWeights(
@@ -88,7 +106,7 @@ class WeightsStore:
             self._copies = tempfile.TemporaryDirectory(prefix="fourreal-weights-")
         folder = Path(self._copies.name) / name
         folder.mkdir(exist_ok=True)
-        for file in self.weights(name).files:
+        for file in self.files(name):
             (folder / file.name).write_bytes(storage.read(file.name))
         return folder
 

@@ -18,6 +18,7 @@ from fourreal.platform.datajob.items import Item, ItemFailure, Processor
 from fourreal.platform.datajob.plan import Plan, check_same_work, make_plan, read_plan, write_plan
 from fourreal.platform.datajob.preparation import Preparation, prepare_items
 from fourreal.platform.datajob.progress import Progress
+from fourreal.platform.datajob.record import record_data_job
 from fourreal.platform.datajob.shard_task import ShardOrder, ShardOutcome, items_to_do, make_shard
 from fourreal.platform.datajob.summary import JobSummary
 from fourreal.platform.errors import UserError
@@ -54,6 +55,8 @@ class DataJob:
     retry_quarantined: bool = False
     config_yaml: str = ""
     """The resolved configuration, saved beside the output as `config.yaml`."""
+    reads: tuple[str, ...] = ()
+    """Folders of shards that the items come from, for the record."""
 
 
 def run_data_job(job: DataJob) -> JobSummary:
@@ -64,6 +67,7 @@ def run_data_job(job: DataJob) -> JobSummary:
     """
     summary = work_off(job)
     summary.print_table(job.name)
+    record_data_job(job.name, job.settings, job.reads, summary)
     return summary
 
 
