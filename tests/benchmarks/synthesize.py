@@ -11,7 +11,7 @@ whose first clip they accept.
 
 `two_workers_vs_one` and `ray_vs_bare_pool` compare rates from the first finished shards to the last, so that starting
 processes is not counted; the pool is `multiprocessing`'s, making the same shards. They need two idle cores.
-`peak_rss_mb_2h_video` is a worker process on a video of two hours.
+`peak_rss_mb_2h_video` is a worker process on a 720p video of two hours, at the largest of the sizes.
 """
 
 from __future__ import annotations
@@ -204,7 +204,8 @@ def _repeat_packets(source: Path, target: Path, duration_s: float) -> None:
 def _peak_rss_mb(videos: str, connection: object) -> None:
     import ray.data  # noqa: F401 - a worker has it, too
 
-    config = Config(videos=videos, out="unused")
+    height, width = SIZES[-1]
+    config = Config(videos=videos, out="unused", height=height, width=width)
     synthesizer = Synthesizer(config)
     made = 0
     for item in list_windows(videos, config.timing, 8):
@@ -222,7 +223,7 @@ def _peak_rss_mb(videos: str, connection: object) -> None:
 def _memory(benchmark: Benchmark, folder: Path) -> None:
     videos = folder / "long"
     videos.mkdir()
-    moving_video(folder / "short.mp4", 136, 360, 640)
+    moving_video(folder / "short.mp4", 136, 720, 1280)
     _repeat_packets(folder / "short.mp4", videos / "two-hours.mp4", 7200.0)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()

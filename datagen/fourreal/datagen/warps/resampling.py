@@ -50,6 +50,8 @@ class Doubler:
         """`dtype` is that of the pictures: float32 or uint8."""
         self._corrected = np.empty((height, width, channels), dtype)
         self._between = np.empty_like(self._corrected)
+        self._plane = np.empty((2, height, width), dtype)
+        self._wide_planes = np.empty((channels, height, width, 2), dtype)
         self._wide = np.empty((height, 2 * width, channels), dtype)
         self._out = np.empty((2 * height, 2 * width, channels), dtype)
 
@@ -65,10 +67,20 @@ class Doubler:
         correction = np.array([bend, 1.0 - 2.0 * bend, bend], np.float32)
         _filter(image, np.outer(correction, correction), (1, 1), self._corrected)
         _filter(self._corrected, _HALFWAY[None], (3, 0), self._between)
-        _interleave(self._corrected, self._between, self._wide)
+        self._interleave()
         self._out[::2] = self._wide
         _filter(self._wide, _HALFWAY[:, None], (0, 3), self._out[1::2])
         return self._out
+
+    def _interleave(self) -> None:
+        """Columns of `_corrected` and `_between` in turns, plane by plane: OpenCV merges planes much faster than numpy
+        copies pixels of three numbers."""
+        even, odd = self._plane
+        for channel, wide in enumerate(self._wide_planes):
+            cv2.extractChannel(self._corrected, channel, dst=even)
+            cv2.extractChannel(self._between, channel, dst=odd)
+            cv2.merge([even, odd], dst=wide)
+        cv2.merge([wide.reshape(self._wide.shape[:2]) for wide in self._wide_planes], dst=self._wide)
 
 
 def soften(fine: Picture, level: int) -> Picture:
@@ -126,11 +138,3 @@ def to_bytes(image: Image, out: npt.NDArray[np.uint8]) -> None:
 
 def _filter(image: Picture, kernel: Image, anchor: tuple[int, int], out: Picture) -> None:
     cv2.filter2D(image, -1, kernel, dst=out, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
-
-
-def _interleave(even: Picture, odd: Picture, out: Picture) -> None:
-    """Columns of two pictures `[h, w, C]` in turns, plane by plane: OpenCV merges planes four times as fast as numpy
-    copies pixels of three numbers."""
-    height, width = even.shape[:2]
-    planes = [cv2.merge(pair).reshape(height, 2 * width) for pair in zip(cv2.split(even), cv2.split(odd), strict=True)]
-    cv2.merge(planes, dst=out)

@@ -28,6 +28,9 @@ from fourreal.datagen.warps.resampling import (
     to_bytes,
 )
 
+_BAND_PIXELS = 1 << 15
+"""Of a view, sampled before the same of the next view."""
+
 Frame = npt.NDArray[np.uint8]
 Frames = npt.NDArray[np.uint8]
 
@@ -79,11 +82,22 @@ class _Sampler:
         else:
             self.doubled = {level: double(image[self.parts[level]], level) for level, double in self.doublers.items()}
 
-    def view(self, v: int, out: Picture | None = None) -> Picture:
-        """View v, but not 0, `[H, W, C]`: written to `out`, or valid until the next call."""
-        out = self._out if out is None else out
-        sample(self.doubled[self.levels[v]], self.places[v - 1], out)
-        return out
+    def view(self, v: int) -> Picture:
+        """View v, but not 0, `[H, W, C]`; valid until the next call."""
+        sample(self.doubled[self.levels[v]], self.places[v - 1], self._out)
+        return self._out
+
+    def views(self, out: Picture) -> None:
+        """Write all views but the first to `out` `[V - 1, H, W, C]`, a band of rows of all of them after the other.
+
+        Views lie near one another in the picture: what one reads of it, the next finds in the processor's cache. At
+        512x512 that halves the time.
+        """
+        height, width = out.shape[1:3]
+        step = max(16, _BAND_PIXELS // width)
+        for rows in (slice(top, top + step) for top in range(0, height, step)):
+            for picture, (whole, rest), level in zip(out, self.places, self.levels[1:], strict=True):
+                sample(self.doubled[level], (whole[rows], rest[rows]), picture[rows])
 
 
 def _twice(part: tuple[slice, slice]) -> tuple[slice, slice]:
@@ -129,8 +143,7 @@ def synthesize(
                 cv2.resize(frame[_twice(inside)], (width, height), dst=frames[0, t], interpolation=cv2.INTER_AREA)
             else:
                 frames[0, t] = frame[inside]
-            for v in range(1, V):
-                sampler.view(v, frames[v, t])
+            sampler.views(frames[1:, t])
         return Views(frames, warp.homographies)
     samplers = [
         _Sampler(matrices, warp, height, width, np.empty(4 if layer else 3, np.float32))
