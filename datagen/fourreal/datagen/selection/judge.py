@@ -55,13 +55,22 @@ class ClipJudge:
         small = greys(_TRACKED_SIDE, times)
         self._know(look_statistics(small, greys(max(self.height, self.width), _SHARPNESS_FRAMES)), times)
         self._know({"text_share": text_share(greys(_READ_SIDE, _READ_FRAMES))}, times)
-        self._know(motion_statistics(small), times)
-        if self.is_still:  # or so it seems
-            self._know(motion_statistics(small, DENSE), times)
+        motion = motion_statistics(small)
+        if not self._is_plain(motion, times):
+            motion = motion_statistics(small, DENSE)
+        self._know(motion, times)
         if self.still_scenes == "skip" and self.is_still:
             raise ItemFailure("filter", "still_scene", "only the camera moves (--still-scenes skip)")
         if self.still_scenes == "only" and not self.is_still:
             raise ItemFailure("filter", "moving_scene", "more moves than the camera (--still-scenes only)")
+
+    def _is_plain(self, motion: dict[str, float], times: int) -> bool:
+        """Whether a few points are enough: they may accept a clip; for all else it takes as many as there are."""
+        try:
+            check_clip(self.statistics | motion, self.filters, times=times)
+        except ItemFailure:
+            return False
+        return not self.still.holds(motion)
 
     def _know(self, found: dict[str, float], times: int) -> None:
         self.statistics |= found

@@ -6,6 +6,8 @@ the resolution; a *step* is one frame of the clip to the next.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -24,7 +26,7 @@ _FEWEST_POINTS = 12
 """Fewer say nothing of a homography."""
 _STUCK_PIXELS = 0.25
 _CARRIED_PIXELS = 2.0
-_STUCK_AREA = 400
+_STUCK_AREA = 384
 """Points stand for so many square pixels at least of what is laid over a frame."""
 _EDGE = 0.2
 _MOST_STUCK = 0.35
@@ -112,11 +114,12 @@ def _span_motion(span: Span) -> _SpanMotion | None:
     points = span.points
     if points.shape[1] < _FEWEST_POINTS:
         return None
-    cameras = _cameras(points)
-    if cameras is None:
+    fit = _camera_model(points[0], points[-1])
+    found = [fit(a, b) for a, b in (*itertools.pairwise(points), *((points[0], frame) for frame in points[1:]))]
+    cameras = np.stack([camera for camera in found if camera is not None] or [np.eye(3)])
+    if len(cameras) < len(found):
         return None
-    whole = cameras[1:]
-    steps = whole @ np.linalg.inv(cameras[:-1])
+    steps, whole = np.split(cameras, 2)
     expected = _apply(steps, points[:-1])
     plane = _apply(whole, points[:1])
     apart = np.linalg.norm(points[1:] - plane, axis=-1)
@@ -189,30 +192,30 @@ def _shake(camera: Array) -> float:
     return float(np.linalg.norm(camera[1:-1] - 0.5 * (camera[2:] + camera[:-2]), axis=-1).mean())
 
 
-def _cameras(points: Array) -> Array | None:
-    """Homographies `[F, 3, 3]` that most points `[F, P, 2]` follow from the first frame on; None where there are none.
-
-    Affine maps, unless at the end of the span a homography explains clearly more: its two further numbers, fitted to
-    points in one corner, mean nothing in the others.
+def _camera_model(first: Array, last: Array) -> Callable[[Array, Array], Array | None]:
+    """The kind of map that a span's camera is fitted by: affine, unless from its `first` to its `last` frame a
+    homography explains clearly more of the points: its two further numbers, fitted to points in one corner, mean
+    nothing in the others.
     """
-    found = [np.eye(3)]
-    by_affine = 0
-    for frame in points[1:]:
-        affine, explained = cv2.estimateAffine2D(
-            points[0], frame, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PIXELS
-        )
-        if affine is None:
-            return None
-        found.append(np.vstack([affine, [0.0, 0.0, 1.0]]))
-        by_affine = int(explained.sum())
-    clearly_more = by_affine + _CLEARLY_MORE * points.shape[1]
-    if clearly_more < points.shape[1]:
-        matrix, explained = cv2.findHomography(points[0], points[-1], cv2.RANSAC, _INLIER_PIXELS)
-        if matrix is not None and explained.sum() > clearly_more:
-            rest = [cv2.findHomography(points[0], frame, cv2.RANSAC, _INLIER_PIXELS)[0] for frame in points[1:-1]]
-            if all(of_frame is not None for of_frame in rest):
-                found[1:] = [*rest, matrix]
-    return np.stack(found)
+    _, by_affine = cv2.estimateAffine2D(first, last, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PIXELS)
+    clearly_more = by_affine.sum() + _CLEARLY_MORE * len(first)
+    if clearly_more < len(first):
+        _, by_matrix = cv2.findHomography(first, last, cv2.RANSAC, _INLIER_PIXELS)
+        if by_matrix is not None and by_matrix.sum() > clearly_more:
+            return _homography
+    return _affine
+
+
+def _affine(here: Array, there: Array) -> Array | None:
+    """The affine map `[3, 3]` that most points `[P, 2]` follow; None where there is none."""
+    affine, _ = cv2.estimateAffine2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PIXELS)
+    return None if affine is None else np.vstack([affine, [0.0, 0.0, 1.0]])
+
+
+def _homography(here: Array, there: Array) -> Array | None:
+    """The homography `[3, 3]` that most points `[P, 2]` follow; None where there is none."""
+    matrix, _ = cv2.findHomography(here, there, cv2.RANSAC, _INLIER_PIXELS)
+    return None if matrix is None else np.asarray(matrix, np.float64)
 
 
 def _apply(matrices: Array, points: Array) -> Array:
