@@ -1,10 +1,4 @@
-"""What FVD costs beyond its network, and what a second model costs.
-
-    python tests/benchmarks/evaluate_fvd.py [--quick] [--json FILE]
-
-fvd_pipeline_vs_network    scoring grids under fvd_time, from shards to numbers, over what the network alone takes
-fvd_second_model_vs_first  scoring another model's grids of the same references, over scoring the first one's
-fvd_clips                  videos that went through the network for the first model
+"""What FVD costs beyond its network, and what a second model costs; for `evaluate.py`.
 
 In CPU seconds of one process. The network is I3D's own architecture with random weights, as TorchScript, on one
 thread: what reads, prepares, hashes and compares the videos is the real thing. The floor of the first figure is 1; of
@@ -14,7 +8,6 @@ the second, one of seven passes (reference, model and five baselines), 0.14.
 from __future__ import annotations
 
 import dataclasses
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -88,13 +81,12 @@ class Stopwatch(torchscript.I3D):
     """The metric's own I3D that adds up the seconds inside the network."""
 
     seconds = 0.0
-    clips = 0
 
     def __init__(self, path: Path, device: str) -> None:
         super().__init__(path, device)
         inner = self.network
-        for _ in range(3):  # TorchScript's executor watches its first calls
-            inner(torch.zeros(1, 3, TIMES, 224, 224), rescale=False, resize=False, return_features=True)
+        # TorchScript's executor watches its first call.
+        inner(torch.zeros(1, 3, TIMES, 224, 224), rescale=False, resize=False, return_features=True)
         self.network = self._timed(inner)
 
     @staticmethod
@@ -103,7 +95,6 @@ class Stopwatch(torchscript.I3D):
             start = time.process_time()
             result: torch.Tensor = inner(*arguments, **options)
             Stopwatch.seconds += time.process_time() - start
-            Stopwatch.clips += 1
             return result
 
         return call
@@ -130,8 +121,9 @@ def _write(folder: Path, grids: list[Grid]) -> Shelf:
     return Shelf(Storage(str(folder)))
 
 
-def measure(count: int) -> dict[str, float]:
-    """All figures, over `count` grids a model."""
+def measure(benchmark: Benchmark) -> None:
+    """All figures, over one grid a model, or four."""
+    count = 1 if benchmark.quick else 4
     torchscript.I3D = Stopwatch  # type: ignore[misc]
     i3d = REGISTRY["i3d"]
     unpublished = dataclasses.replace(i3d, files=tuple(dataclasses.replace(f, sha256="") for f in i3d.files))
@@ -143,33 +135,17 @@ def measure(count: int) -> dict[str, float]:
         network.save(str(root / "weights" / "i3d" / i3d.files[0].name))
         references = _write(root / "references", _grids(count, None))
         models = [_write(root / name, _grids(count, seed)) for seed, name in enumerate(("first", "second"))]
-        walls, inside, clips = [], [], 0
+        costs, inside = [], []
         for predictions in models:
             store = WeightsStore(str(root / "weights"), {"i3d": unpublished})
             networks = Networks(store, cache=FeatureCache(root / "features"))
             networks._network("i3d")  # loading is no part of a pipeline over many clips
-            Stopwatch.seconds, before = 0.0, Stopwatch.clips
+            Stopwatch.seconds = 0.0
             start = time.process_time()
             metrics = choose_metrics(("fvd_time",), networks, allow_few=True)
             board = score_pairs(pair_up(predictions, references), metrics)
             assert all(board.score(method, metrics[0]).value is not None for method in METHODS)
-            walls.append(time.process_time() - start)
+            costs.append(time.process_time() - start)
             inside.append(Stopwatch.seconds)
-            clips = clips or Stopwatch.clips - before
-    return {
-        "fvd_pipeline_vs_network": walls[0] / inside[0],
-        "fvd_second_model_vs_first": walls[1] / walls[0],
-        "fvd_clips": clips,
-    }
-
-
-def main() -> None:
-    """Measure all."""
-    benchmark = Benchmark(__doc__)
-    for figure, value in measure(1 if benchmark.quick else 4).items():
-        benchmark.add(figure, value)
-    benchmark.finish()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    benchmark.add("fvd_pipeline_vs_network", costs[0] / inside[0])
+    benchmark.add("fvd_second_model_vs_first", costs[1] / costs[0])
