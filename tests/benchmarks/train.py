@@ -45,7 +45,7 @@ from fourreal.training.checkpoint_writer import CheckpointWriter
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine_torch import TorchEngine
 from fourreal.training.loop import Hooks, StepReport, batch_stream, train
-from fourreal.training.objective import FlowObjective
+from fourreal.training.objective import objective_of
 from fourreal.training.order import Worker
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.tracker import Tracker
@@ -58,7 +58,8 @@ _TURN = 10
 
 def bare_step(settings: StageSettings) -> Callable[[], None]:
     """Forward, backward and AdamW on one batch that is there already."""
-    model, objective = build_model(settings, None), FlowObjective(settings.model, settings.diffusion)
+    model = build_model(settings, None)
+    objective = objective_of(model, settings.diffusion)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     drawn = objective.draw(batch_stream(settings, ALONE, None).next(), torch.Generator().manual_seed(0))
 
@@ -115,7 +116,7 @@ def measure_checkpoint(benchmark: Benchmark, folder: str) -> None:
     """Steps before, during and after the writing of one checkpoint."""
     settings = settings_of(folder, size="small", batch_size=1)
     engine = TorchEngine(build_model(settings, None), CPU, settings.optimizer, settings.engine)
-    objective, noise = FlowObjective(settings.model, settings.diffusion), torch.Generator().manual_seed(0)
+    objective, noise = objective_of(engine.model, settings.diffusion), torch.Generator().manual_seed(0)
     drawn = objective.draw(batch_stream(settings, ALONE, None).next(), noise)
 
     def step() -> None:

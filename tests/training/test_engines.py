@@ -151,6 +151,14 @@ def test_deepspeed_compiles(make_folder: MakeFolder, process_group: None) -> Non
     assert_same_steps(deepspeed_engine(compiled), torch_engine(plain), plain)
 
 
+def test_without_a_compiler_nothing_is_compiled(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_for(make_folder("a"), **with_engine({}, compile="inductor"))
+    torch_engine(settings)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match=r"needs a C.. compiler, and there is no no-such-compiler here"):
+        torch_engine(settings)
+
+
 def test_nvme_without_a_gpu_is_refused(make_folder: MakeFolder, process_group: None, tmp_path: Path) -> None:
     offload = {"kind": "deepspeed", "zero_stage": 3, "offload_optimizer": "nvme", "nvme_folder": str(tmp_path)}
     settings = settings_for(make_folder("a"), engine=offload)

@@ -19,10 +19,11 @@ from fourreal.training.assembly import build_model, finished_model, model_skelet
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
 from fourreal.training.engine_torch import TorchEngine
+from fourreal.training.exports import Model
 from fourreal.training.guard import Guard
 from fourreal.training.loop import Hooks, StepReport, batch_stream, train
 from fourreal.training.losses import LossRecord
-from fourreal.training.model import Backbone, PixelBackbone, load_model, save_pretrained
+from fourreal.training.model import PixelBackbone, PixelConfig, load_model, save_pretrained
 from fourreal.training.optimizer import learning_rate
 from fourreal.training.order import Worker
 from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
@@ -43,7 +44,7 @@ def settings_for(folder: str, base: str | None = None, **changes: object) -> Sta
     return stage_settings(config_of((folder,), "unused", **{**fields, **changes}))
 
 
-def torch_engine(settings: StageSettings, base: Backbone | None = None) -> TorchEngine:
+def torch_engine(settings: StageSettings, base: Model | None = None) -> TorchEngine:
     return TorchEngine(build_model(settings, base), CPU, settings.optimizer, settings.engine)
 
 
@@ -107,7 +108,7 @@ def test_the_loss_falls(make_folder: MakeFolder) -> None:
 
 def test_what_lora_learnt_is_in_the_exported_weights(make_folder: MakeFolder, tmp_path: Path) -> None:
     folder = make_folder("a")
-    base = PixelBackbone(settings_for(folder).model)
+    base = PixelBackbone(PixelConfig.from_dict(settings_for(folder).model.config))
     for parameter in base.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_pretrained(base, tmp_path / "base")
@@ -191,7 +192,7 @@ def test_deepspeed_computes_what_torch_computes(
 
 
 def test_frozen_weights_have_no_optimizer_state(make_folder: MakeFolder) -> None:
-    model = PixelBackbone(settings_for(make_folder("a")).model)
+    model = PixelBackbone(PixelConfig.from_dict(settings_for(make_folder("a")).model.config))
     model.requires_grad_(False)
     model.head_linear.requires_grad_(True)
     engine = TorchEngine(model, CPU, OptimizerSettings(), EngineSettings())

@@ -7,13 +7,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from configs import config_of as train_config_of
 from squares import square_grid
 
 pytest.importorskip("diffusers")
 
-from diffusers import AutoencoderKLWan
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from test_loop import run as train
+from test_loop import torch_engine
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
@@ -21,16 +25,21 @@ from fourreal.platform.codec import encode
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import list_shards, read_shard, write_shard
 from fourreal.platform.storage import Storage
+from fourreal.training.assembly import finished_model, model_skeleton
 from fourreal.training.catalogue import BatchShape
 from fourreal.training.data import BatchStream, DataSettings, clean_frames
 from fourreal.training.encoding import code_version, fingerprint
+from fourreal.training.exports import copy_autoencoder, export, load_any
 from fourreal.training.latent_cache import LatentCache, source_fingerprint
-from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, border_given
+from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Conditions, Sampling, Text, border_given, load
 from fourreal.training.model.backbones.wan_codec import WanCodec
 from fourreal.training.order import Worker
 from fourreal.training.pixels import fit, to_model
 from fourreal.training.precompute import Config, run
+from fourreal.training.preflight import check_room
 from fourreal.training.settings.groups import AugmentSettings, MixtureSettings
+from fourreal.training.settings.stage import stage_settings
+from fourreal.training.snapshots import copied
 from fourreal.training.text_encoder import TextEncoder
 
 WORDS = ("a", "the", "red", "green", "square", "moves", "turns", "falls")
@@ -40,9 +49,13 @@ STILL = AugmentSettings(reverse_views=0.0)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Wan model's autoencoder, text encoder and tokenizer, tiny and random, in their own formats."""
+    """A Wan model's transformer, autoencoder, text encoder and tokenizer, tiny and random, in their own formats."""
     folder = tmp_path_factory.mktemp("wan")
     torch.manual_seed(0)
+    WanTransformer3DModel(
+        patch_size=(1, 1, 1), num_attention_heads=2, attention_head_dim=24, in_channels=16, out_channels=16,
+        num_layers=2, text_dim=12, freq_dim=16, ffn_dim=32, rope_max_seq_len=256,
+    ).save_pretrained(folder / "transformer")  # fmt: skip
     AutoencoderKLWan(base_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, z_dim=16).save_pretrained(folder / "vae")
     config = UMT5Config(vocab_size=16, d_model=12, d_kv=4, d_ff=24, num_layers=2, num_heads=3)
     UMT5EncoderModel(config).save_pretrained(folder / "text_encoder")
@@ -183,6 +196,41 @@ def test_a_stale_cache_is_refused_with_what_changed(
     monkeypatch.setattr("fourreal.training.encoding.fit", to_model)
     with pytest.raises(UserError, match="because the code that encodes changed"):
         cache.check(fingerprint(settings, now.source))
+
+
+@pytest.mark.ray
+def test_a_pretrained_transformer_becomes_a_grid_model_on_the_cache(coded: Path, model: Path, tmp_path: Path) -> None:
+    """Trained on latents and captions, exported with its autoencoder, it fills a grid of frames."""
+    settings = stage_settings(
+        train_config_of(
+            (str(coded),), str(tmp_path / "run"), stage="grid", start_from=str(model), views=2, times=5, steps=4,
+            batch_size=2, workers=1, engine={"kind": "torch"}, model={"architecture": "soft"},
+        )
+    )  # fmt: skip
+    assert (settings.model.backbone, settings.model.size) == ("wan", None)
+    base = load_any(str(model))
+    pretrained = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    check_room(settings)
+    engine = torch_engine(settings, base)
+    reports = train(settings, engine, None, tmp_path / "checkpoint")
+    assert [report.taken for report in reports] == [True] * 4
+    again = torch_engine(settings, load_any(str(model)))
+    train(settings, again, tmp_path / "checkpoint", None)
+    finished = finished_model(model_skeleton(settings), copied(engine.weights()))
+    for name, tensor in engine.weights().items():
+        assert torch.equal(again.weights()[name], tensor), name
+        of_base = pretrained.get(name.removeprefix("backbone."))
+        assert of_base is None or torch.equal(of_base, tensor)
+    export(finished, Storage(str(tmp_path / "model")), {})
+    copy_autoencoder(str(model), Storage(str(tmp_path / "model")))
+    pipe = load(tmp_path / "model")
+    given = np.zeros((2, 5), bool)
+    given[0] = True
+    text = Text(TextEncoder(model, 6, torch.float32, CPU).encode("the red square moves")[None])
+    made = pipe.fill(Conditions(np.zeros((2, 5, 16, 24, 3), np.uint8), given), Sampling(steps=1), prompt=text)
+    assert made.frames.shape == (2, 5, 16, 24, 3)
+    with pytest.raises(UserError, match="the model reads pixels and the folders of --data hold latents"):
+        stage_settings(train_config_of((str(coded),), str(tmp_path / "run")))
 
 
 def test_the_code_version_is_of_the_code_and_not_of_its_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,16 +49,16 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             yield folder
 
 
-def base_config(folder: Path, out: str) -> Config:
+def base_config(out: str) -> Config:
     return config_of(
-        (str(folder / "data-a"), str(folder / "data-b")), str(folder / out), model=SMALL, views=3, times=3, steps=240,
+        ("data-a", "data-b"), out, model=SMALL, views=3, times=3, steps=240,
         batch_size=4, checkpoints={"every": CHECKPOINT_EVERY},
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def undisturbed(workplace: Path) -> Path:
-    run(base_config(workplace, "undisturbed"))
+    run(base_config("undisturbed"))
     return workplace / "undisturbed"
 
 
@@ -91,7 +91,7 @@ def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
 @pytest.mark.slow
 def test_workers_killed_and_stopped_cost_nothing_but_time(undisturbed: Path, workplace: Path) -> None:
     """kill -9, later SIGSTOP: each time on from the last checkpoint, in the same MLflow run, to the same weights."""
-    config, out = base_config(workplace, "killed"), workplace / "killed"
+    config, out = base_config("killed"), workplace / "killed"
     config = replace(config, restarts=replace(config.restarts, hang_timeout_s=5.0))
     killed: list[int] = []
 
@@ -154,7 +154,7 @@ def test_grid_stage_trains_the_synchronization_alone(undisturbed: Path, workplac
 @pytest.mark.slow
 def test_pictures_are_made_aside(undisturbed: Path, workplace: Path) -> None:
     """One at a time, in another process; what fails or takes too long is said and leaves nothing behind."""
-    settings = stage_settings(base_config(workplace, "undisturbed"))
+    settings = stage_settings(base_config("undisturbed"))
     run_id = json.loads((undisturbed / "run.json").read_text())["mlflow_run_id"]
     order, complaints = WorkOrder(settings, run_id, tracking.tracking_uri(), {}), list[str]()
     sampler = Sampler(order, complaints.append)

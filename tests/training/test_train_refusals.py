@@ -49,11 +49,14 @@ def test_a_base_that_does_not_fit_names_both_sides(
     folder, config = make_folder("good"), PixelConfig(height=16, width=24, patch_size=8)
     save_pretrained(GridModel(PixelBackbone(config), "soft"), tmp_path / "grid")
     save_pretrained(PixelBackbone(config), tmp_path / "base")
-    flags = ("--data", folder, "--out", str(tmp_path / "out"), "--views", "3", "--times", "4", "--stage", "grid")
-    assert "holds a grid model where a base model is needed" in refused(
-        capsys, *flags, "--start-from", str(tmp_path / "grid")
-    )
-    message = refused(capsys, *flags, "--start-from", str(tmp_path / "base"), "--model.height", "32")
-    assert "has height 16, the grid stage is asked for 32" in message
-    message = refused(capsys, *flags, "--start-from", str(tmp_path / "base"), "--model.size", "small")
-    assert "leave --model.size out" in message
+    shape = ("--data", folder, "--out", str(tmp_path / "out"), "--views", "3", "--times", "4")
+    grid, base = ("--start-from", str(tmp_path / "grid")), ("--start-from", str(tmp_path / "base"))
+    assert "holds a grid model where a base model is needed" in refused(capsys, *shape, *grid)
+    assert "where an upsampler model is needed" in refused(capsys, *shape, *base, "--stage", "upsampler")
+    flags = (*shape, "--stage", "grid")
+    message = refused(capsys, *flags, *base, "--model.patch-size", "4")
+    assert "has patch_size 8, this stage is asked for 4: leave --model.patch-size out" in message
+    assert "leave --model.size out" in refused(capsys, *flags, *base, "--model.size", "small")
+    message = refused(capsys, *flags, *grid, "--model.architecture", "hard")
+    assert "is soft, hard is asked for: leave --model.architecture out" in message
+    assert "no 4 times enlarged ones" in refused(capsys, *shape, "--stage", "upsampler", "--model.height", "18")

@@ -11,7 +11,7 @@ from test_loop import ALONE, CPU, settings_for
 from fourreal.platform.errors import UserError
 from fourreal.training.assembly import build_model
 from fourreal.training.engine_torch import TorchEngine
-from fourreal.training.objective import FlowObjective
+from fourreal.training.objective import objective_of
 from fourreal.training.settings.groups import ValidationSettings
 from fourreal.training.validation import Validation
 
@@ -22,7 +22,7 @@ def test_only_the_model_changes_it(make_folder: MakeFolder) -> None:
     settings = settings_for(make_folder("a"), validation=ValidationSettings(data=(make_folder("held-out", start=70),)))
     assert settings.validation_data is not None
     engine = TorchEngine(build_model(settings, None), CPU, settings.optimizer, settings.engine)
-    objective = FlowObjective(settings.model, settings.diffusion)
+    objective = objective_of(build_model(settings, None), settings.diffusion)
     first = Validation(settings.validation_data, 12, objective, ALONE)
     random_state = torch.get_rng_state()
     losses = first.losses(engine, CPU)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import inspect
 import logging
 import os
 import sys
@@ -78,8 +79,7 @@ def parse_stages(
         known = ", ".join(sorted({*recipes, *chains})) or "none"
         raise UserError(f"there is no recipe {chosen.recipe!r} for `{prog}`: known are {known}")
     file = [] if chosen.config is None else _as_flags(config_class, _read_yaml(chosen.config), str(chosen.config))
-    names = f" Recipes: {', '.join([*chains, *recipes])}." if recipes else ""
-    description = f"{(config_class.__doc__ or '').strip()}\n\n{_SOURCES}{names}"
+    description = f"{inspect.cleandoc(config_class.__doc__ or '')}\n\n{_SOURCES}{_listed(recipes, chains)}"
     stages: dict[str, ConfigT] = {}
     for name in chains.get(chosen.recipe, [chosen.recipe or ""]):
         recipe = _as_flags(config_class, recipes[name](), f"recipe {name!r}") if name else []
@@ -115,6 +115,16 @@ def command_of_stages(
     return _status(
         lambda: run(parse_stages(config_class, _arguments(argv), prog=prog, recipes=recipes, chains=chains)), prog
     )
+
+
+def _listed(recipes: Mapping[str, Recipe], chains: Mapping[str, Sequence[str]]) -> str:
+    """The recipes for the help: chains with their members, others with what their docstrings say first."""
+    lines = {name: ", ".join(members) for name, members in chains.items()}
+    lines |= {name: inspect.cleandoc(recipe.__doc__ or "").split("\n\n")[0] for name, recipe in recipes.items()}
+    width = max(map(len, lines), default=0) + 2
+    # tyro joins lines, but for those that start with no letter.
+    listed = "".join(f"\n  {name:<{width}}{' '.join(text.split())}" for name, text in lines.items())
+    return f"\n\nRecipes:{listed}" if lines else ""
 
 
 def _arguments(argv: Sequence[str] | None) -> Sequence[str]:

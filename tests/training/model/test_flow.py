@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourreal.training.model import FREEZE_TIME, GridModel, PixelBackbone, PixelConfig
-from fourreal.training.model.flow import add_noise, sample_times, to_clean, to_velocity, velocity_loss
+from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, to_clean, to_velocity, velocity_loss
 from fourreal.training.model.sampling import (
     border_given,
     generate_grids,
@@ -83,6 +83,35 @@ def test_a_quarter_of_the_times_is_pure_noise() -> None:
     others = times[times < 1]
     assert abs(others.mean() - 0.5) < 0.03
     assert (others >= 0).all()
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("density", ["uniform", "logit-normal"])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_times_have_their_density_and_a_part_of_pure_noise(part: float, density: str, shift: float) -> None:
+    """Shifting back and, for the logit-normal density, taking the logit give a density that is known."""
+    sampling = TimeSampling(density=density, logit_mean=0.5, logit_std=2.0, shift=shift, pure_noise=part)  # type: ignore[arg-type]
+    times = sample_times(20_000, torch.Generator().manual_seed(0), sampling).double()
+    assert ((times >= 0) & (times <= 1)).all()
+    assert abs((times == 1).double().mean() - part) < 0.01
+    others = times[times < 1]
+    if part == 1.0:
+        assert len(others) == 0
+        return
+    even = others / (shift - (shift - 1) * others)  # the inverse of the shift
+    if density == "logit-normal":
+        logits = torch.logit(even)
+        assert abs(logits.mean() - 0.5) < 0.06
+        assert abs(logits.std() - 2.0) < 0.06
+        even = 0.5 * (1 + torch.erf((logits - 0.5) / (2.0 * 2**0.5)))
+    quantiles = torch.quantile(even, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64))
+    torch.testing.assert_close(quantiles, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64), atol=0.02, rtol=0)
+
+
+def test_senseless_times_are_refused() -> None:
+    for wrong in ({"pure_noise": 1.5}, {"shift": 0.0}, {"logit_std": 0.0}):
+        with pytest.raises(ValueError, match=r"; give|; 1 leaves"):
+            TimeSampling(**wrong)
 
 
 def trained_like(architecture: str = "soft") -> GridModel:

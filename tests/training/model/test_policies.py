@@ -81,3 +81,13 @@ def test_weights_load_with_and_without_lora() -> None:
     assert not unexpected
     assert {name.rsplit(".", 1)[1] for name in missing} == {"down", "up"}
     assert torch.equal(adapted(*grid_input(2, 2)), plain(*grid_input(2, 2)))
+
+
+def test_lora_is_scaled_by_alpha_over_rank() -> None:
+    linear, x = nn.Linear(5, 7), torch.randn(2, 5)
+    lora = LoraLinear.around(linear, LoraShape(2, alpha=6.0))
+    nn.init.normal_(lora.up)
+    expected = linear(x) + 3 * x @ lora.down.T @ lora.up.T
+    torch.testing.assert_close(lora(x), expected)
+    torch.testing.assert_close(lora.merged()(x), expected)
+    assert LoraShape(2).scale == 1.0

@@ -8,11 +8,16 @@ in bfloat16 where that is safe (autocast).
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, nn
+
+from fourreal.training.settings.groups import EngineSettings
+from fourreal.training.stopping import Stopped
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,13 @@ class Engine(Protocol):
 
         averaged: with the running mean of what trains, where the optimizer keeps one.
         """
+
+
+def check_compiler(settings: EngineSettings) -> None:
+    """Stopped where the model is to be compiled and there is nothing to compile with; torch says so with a trace."""
+    compiler = os.environ.get("CXX", "g++")
+    if settings.compile == "inductor" and shutil.which(compiler) is None:
+        raise Stopped(f"--engine.compile inductor needs a C++ compiler, and there is no {compiler} here: install one")
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fourreal.training import ranks
-from fourreal.training.engine import StepNorms, trained_parameters
+from fourreal.training.engine import StepNorms, check_compiler, trained_parameters
 from fourreal.training.optimizer import EMA, MeasuredAdamW
 from fourreal.training.resharding import universal
 from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
@@ -33,6 +33,7 @@ class DeepSpeedEngine:
         settings: EngineSettings,
         batch_size: int,
     ) -> None:
+        check_compiler(settings)
         deepspeed = _import(device)
         if "nvme" in (settings.offload_optimizer, settings.offload_weights) and device.type == "cpu":
             raise Stopped("offloading to nvme moves what a GPU holds, and there is none: leave it out, or choose cpu")

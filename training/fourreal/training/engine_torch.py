@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fourreal.training.engine import StepNorms, trained_parameters
+from fourreal.training.engine import StepNorms, check_compiler, trained_parameters
 from fourreal.training.optimizer import EMA, MeasuredAdamW
 from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
 from fourreal.training.snapshots import copied
@@ -24,6 +24,7 @@ class TorchEngine:
     def __init__(
         self, model: nn.Module, device: torch.device, optimizer: OptimizerSettings, settings: EngineSettings
     ) -> None:
+        check_compiler(settings)
         self.model = model.to(device)
         self._device, self._bf16 = device, settings.computes_in_bf16(device.type)
         self._parameters = trained_parameters(model)

@@ -7,8 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fourreal.training.assembly import finished_model, model_skeleton
-from fourreal.training.exports import MODEL_FOLDER, export
-from fourreal.training.model import Backbone, GridModel
+from fourreal.training.exports import MODEL_FOLDER, VAE_FOLDER, Model, copy_autoencoder, export
 from fourreal.training.settings.stage import StageSettings
 
 EXPORTS_FOLDER = "exports"
@@ -24,7 +23,7 @@ class Exporter:
         self._settings, self._facts = settings, facts
         self._skeleton = model_skeleton(settings)
 
-    def export(self, weights: dict[str, Tensor], figures: dict[str, Any]) -> Backbone | GridModel:
+    def export(self, weights: dict[str, Tensor], figures: dict[str, Any]) -> Model:
         """Put a model with these weights, which it takes over, into `OUT/model`; returns it.
 
         Every M-th (`--checkpoints.keep-every`) also stays in `OUT/exports/step-N`. Raises OSError when it cannot.
@@ -34,5 +33,9 @@ class Exporter:
         step, keep_every = figures["steps"], self._settings.checkpoints.keep_every
         if keep_every and step % keep_every == 0:
             export(model, self._settings.storage.child(f"{EXPORTS_FOLDER}/step-{step:08d}"), record)
-        export(model, self._settings.storage.child(MODEL_FOLDER), record)
+        folder = self._settings.storage.child(MODEL_FOLDER)
+        if self._settings.data.coded and not folder.exists(f"{VAE_FOLDER}/config.json"):
+            assert self._settings.start_from is not None, "a model of latents starts from a pretrained one"
+            copy_autoencoder(self._settings.start_from, folder)
+        export(model, folder, record)
         return model

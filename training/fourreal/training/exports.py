@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
-from fourreal.training.model import Backbone, GridModel, load_model, read_description, save_pretrained
+from fourreal.training.model import Backbone, GridModel, Upsampler, load_model, read_description, save_pretrained
+from fourreal.training.model.backbones import describe_diffusers, load_diffusers
 from fourreal.training.model.card import CARD_FILE
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE, Kind
 
+Model = Backbone | GridModel | Upsampler
+
+VAE_FOLDER = "vae"
 MODEL_FOLDER = "model"
 """Where a run's --out has its exported model."""
 
 
-def model_folder(run_or_folder: str) -> str:
-    """The folder of an exported model: the folder itself, or that of the run which has it as its --out."""
-    run = Storage(run_or_folder.rstrip("/")).child(MODEL_FOLDER)
-    return run.uri if run.exists(CONFIG_FILE) else run_or_folder
+def model_folder(run_or_folder: str, beside: str) -> str:
+    """The folder of a model: the folder itself, or that of the run which has it, or its neighbour, as its --out.
+
+    beside: the --out of the run that asks
+    """
+    parent, slash, _ = beside.rstrip("/").rpartition("/")
+    for run in (run_or_folder, f"{parent}{slash}{run_or_folder}"):
+        folder = Storage(run.rstrip("/")).child(MODEL_FOLDER)
+        if folder.exists(CONFIG_FILE):
+            return folder.uri
+    return run_or_folder
 
 
-def export(model: Backbone | GridModel, storage: Storage, training: dict[str, Any]) -> None:
+def export(model: Model, storage: Storage, training: dict[str, Any]) -> None:
     """Write the model; each of its files appears whole or not at all, and what makes it a model comes last.
 
     Over an earlier export of the same run, whose files fit these, there is a whole model at any moment.
@@ -35,33 +46,41 @@ def export(model: Backbone | GridModel, storage: Storage, training: dict[str, An
             storage.write_file(name, Path(folder) / name)
 
 
-@overload
-def load_exported(uri: str, kind: Literal["base"]) -> Backbone: ...
-@overload
-def load_exported(uri: str, kind: Literal["grid"]) -> GridModel: ...
+def copy_autoencoder(start_from: str, storage: Storage) -> None:
+    """Put the autoencoder of the model that a stage started from beside its export, where there is one."""
+    source = Storage(start_from).child(VAE_FOLDER)
+    for entry in source.list(recursive=True):
+        storage.write(f"{VAE_FOLDER}/{entry.path}", source.read(entry.path))
 
 
-def load_exported(uri: str, kind: Literal["base", "grid"]) -> Backbone | GridModel:
-    """The exported model of a folder. UserError when there is none of that kind."""
+def load_any(uri: str) -> Model:
+    """The model of a folder, exported or of diffusers. UserError when there is none."""
     with _local(uri, (WEIGHTS_FILE, CONFIG_FILE)) as folder:
         try:
-            return load_model(folder, kind)
+            if describe_diffusers(folder) is not None:
+                return load_diffusers(folder)
+            return load_model(folder)
         except ValueError as error:
             raise UserError(str(error).replace(str(folder), uri)) from None
 
 
-def read_exported_description(uri: str, kind: Kind) -> dict[str, Any]:
-    """The `config.json` of an exported model. UserError when there is none, or of another kind."""
+def read_start(uri: str, kinds: Sequence[Kind]) -> dict[str, Any]:
+    """Kind, architecture, backbone and configuration of the model of a folder, exported or of diffusers.
+
+    UserError when there is none, or when it is of another kind.
+    """
     with _local(uri, (CONFIG_FILE,)) as folder:
         try:
-            description = read_description(folder)
+            found = describe_diffusers(folder)
+            description = found or read_description(folder)
         except ValueError as error:
             raise UserError(str(error).replace(str(folder), uri)) from None
-    if description["kind"] != kind:
-        raise UserError(
-            f"{uri} holds a {description['kind']} model where a {kind} model is needed: name another folder"
+    if description["kind"] not in kinds:
+        holds, needed = (
+            f"an {kind}" if kind == "upsampler" else f"a {kind}" for kind in (description["kind"], kinds[0])
         )
-    if not Storage(uri).exists(WEIGHTS_FILE):
+        raise UserError(f"{uri} holds {holds} model where {needed} model is needed: name another folder")
+    if found is None and not Storage(uri).exists(WEIGHTS_FILE):
         raise UserError(f"{uri} has no {WEIGHTS_FILE}: export the model again")
     return description
 

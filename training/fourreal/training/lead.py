@@ -14,8 +14,8 @@ from fourreal.platform.contact_sheet import write_png
 from fourreal.training.checkpoint_writer import Saved
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.exporter import Exporter
-from fourreal.training.exports import MODEL_FOLDER, load_exported
-from fourreal.training.model import Backbone, GridModel
+from fourreal.training.exports import MODEL_FOLDER, Model, load_any
+from fourreal.training.model import GridModel
 from fourreal.training.model.coupling import synchronization_strength
 from fourreal.training.pictures import sample_picture
 from fourreal.training.plots import plot_coupling
@@ -61,25 +61,31 @@ class Lead:
             return
         self._log_coupling(model, step)
         self._checkpoints += 1
-        if self.settings.samples.every and self._checkpoints % self.settings.samples.every == 0:
+        if (
+            self.settings.samples.every
+            and not self.settings.data.coded
+            and self._checkpoints % self.settings.samples.every == 0
+        ):
             self._sampler.ask(step)
 
     def finish(self, weights: dict[str, Tensor], end: TrainState, result: dict[str, Any], device: torch.device) -> None:
         """Export, pictures, and last of all the result file, which says that the stage is done."""
         self._sampler.close()
         self._log_coupling(self._exporter.export(weights, result), end.step)
-        model = load_exported(
-            self.settings.storage.child(MODEL_FOLDER).uri, "grid" if self.settings.stage == "grid" else "base"
-        ).to(device)
+        if not self.settings.data.coded:  # a picture of latents would take the autoencoder, which training does without
+            self._picture(device)
+        self.tracker.flush()
+        self.settings.storage.write(RESULT_FILE, json.dumps(result, indent=1).encode())
+
+    def _picture(self, device: torch.device) -> None:
+        model = load_any(self.settings.storage.child(MODEL_FOLDER).uri).to(device)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / SAMPLES_FILE
             write_png(path, sample_picture(model, self.settings))
             self.settings.storage.write(SAMPLES_FILE, path.read_bytes())
             self.tracker.log_picture("samples", str(path))
-        self.tracker.flush()
-        self.settings.storage.write(RESULT_FILE, json.dumps(result, indent=1).encode())
 
-    def _log_coupling(self, model: Backbone | GridModel, step: int) -> None:
+    def _log_coupling(self, model: Model, step: int) -> None:
         strengths = synchronization_strength(model) if isinstance(model, GridModel) else ()
         if not strengths:
             return

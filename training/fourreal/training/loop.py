@@ -12,7 +12,7 @@ from fourreal.training import ranks
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.data import BatchStream, DataPosition, Prefetcher
 from fourreal.training.engine import Engine, StepNorms
-from fourreal.training.objective import BatchLoss, FlowObjective, accumulate
+from fourreal.training.objective import BatchLoss, accumulate, objective_of
 from fourreal.training.optimizer import learning_rate
 from fourreal.training.order import Worker
 from fourreal.training.settings.stage import StageSettings
@@ -61,7 +61,7 @@ def train(
     whether it was taken or skipped. Stopped when rolling back has not helped.
     """
     device = next(engine.model.parameters()).device
-    objective = FlowObjective(settings.model, settings.diffusion)
+    objective = objective_of(engine.model, settings.diffusion)
     stream = batch_stream(settings, worker, start.position)
     state = start
     batches = Prefetcher(stream)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fourreal.training.data import Batch, clean_frames
 from fourreal.training.engine import Engine
-from fourreal.training.model import BackboneConfig
+from fourreal.training.model import Backbone, BackboneConfig, GridModel, Text, Upsampler, UpsamplerConfig
 from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, velocity_error
+from fourreal.training.model.upsampler import draw_upsampling, upsampling_error
 
 Forward = Callable[..., Tensor]
 Drawn = dict[str, Tensor]
@@ -44,15 +45,44 @@ class FlowObjective:
         drawn = {"frames": batch.frames, "given": batch.given}
         drawn["time"] = sample_times(len(batch.frames), generator, self.sampling)
         drawn["noise"] = torch.randn(batch.clean_shape, generator=generator)
-        return drawn if batch.context is None else {**drawn, "context": batch.context}
+        if batch.context is not None:
+            drawn["context"] = batch.context
+        if batch.text is not None:
+            drawn["text"] = batch.text.embeddings
+        return drawn
 
     def error(self, forward: Forward, drawn: Drawn) -> Tensor:
         """See `Objective`."""
         noise, time, given = (drawn[name] for name in ("noise", "time", "given"))
         clean = clean_frames(drawn["frames"])
         context = [drawn["context"]] if "context" in drawn else []
-        prediction = forward(add_noise(clean, noise, time, given), time, given, *context)
+        text = Text(drawn["text"].float()) if "text" in drawn else None
+        prediction = forward(add_noise(clean, noise, time, given), time, given, *context, text)
         return velocity_error(prediction, clean, noise, time, given, config=self.config)
+
+
+class UpsamplerObjective:
+    """Velocity loss of the upsampler on fixed-view sequences at its high resolution."""
+
+    def __init__(self, config: UpsamplerConfig, sampling: TimeSampling) -> None:
+        self.config, self.sampling = config, sampling
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> Drawn:
+        """See `Objective`."""
+        drawn = draw_upsampling(batch.clean_shape, self.config, generator, self.sampling)
+        return {"frames": batch.frames, "given": batch.given, **drawn}
+
+    def error(self, forward: Forward, drawn: Drawn) -> Tensor:
+        """See `Objective`."""
+        return upsampling_error(forward, self.config, clean_frames(drawn["frames"]), drawn)
+
+
+def objective_of(model: nn.Module, sampling: TimeSampling) -> Objective:
+    """What a model is trained to minimise."""
+    if isinstance(model, Upsampler):
+        return UpsamplerObjective(model.config, sampling)
+    assert isinstance(model, Backbone | GridModel)
+    return FlowObjective(model.config, sampling)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,19 @@ import torch
 from fourreal.platform.contact_sheet import contact_sheet, stack_sheets
 from fourreal.platform.shards import read_shard, require_shards
 from fourreal.platform.storage import Storage
-from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Backbone, GridModel, border_given, generate_grids
+from fourreal.training.exports import Model
+from fourreal.training.model import (
+    FIXED_VIEW,
+    FREEZE_TIME,
+    Backbone,
+    GridModel,
+    Sampling,
+    Upsampler,
+    border_given,
+    generate_grids,
+)
 from fourreal.training.model.sampling import sample_euler, seeded_noise, sequence_velocity, time_schedule
+from fourreal.training.model.upsampler import shrink
 from fourreal.training.pixels import even_indices, fit, to_model, to_pixels
 from fourreal.training.settings.stage import StageSettings
 
@@ -19,15 +30,21 @@ Image = npt.NDArray[np.uint8]
 
 
 @torch.no_grad()
-def sample_picture(model: Backbone | GridModel, settings: StageSettings) -> Image:
+def sample_picture(model: Model, settings: StageSettings) -> Image:
     """One RGB picture: the first grid of the data above what the model generates from its given frames.
 
     The grid stage is given the first view and the first time; the base stage makes both of these videos from their
-    first frames.
+    first frames; the upsampler is given all of it, shrunk.
     """
     truth = _first_grid(settings)
     device = next(model.parameters()).device
     clean = to_model(truth).to(device)
+    if isinstance(model, Upsampler):
+        low = to_pixels(shrink(clean, model.config))
+        enlarged = model.upsample(low, Sampling(steps=_STEPS), seed=settings.seed)
+        resized = to_pixels(model.resize(to_model(low).to(device)))
+        pictures = [contact_sheet(truth), contact_sheet(resized), contact_sheet(enlarged)]
+        return stack_sheets(pictures, ["truth", "shrunk and resized", f"upsampled in {_STEPS} steps"])
     if isinstance(model, GridModel):
         given = border_given(*clean.shape[:2]).to(device)
         made = generate_grids(model, clean[None], given[None], _STEPS, [settings.seed])[0]

@@ -19,7 +19,9 @@ import torch
 from fourreal.platform.errors import UserError
 from fourreal.training.assembly import build_model
 from fourreal.training.catalogue import BatchShape
-from fourreal.training.model import Backbone, GridModel, PixelBackbone
+from fourreal.training.exports import Model
+from fourreal.training.latent_cache import LatentCache
+from fourreal.training.model import Backbone
 from fourreal.training.settings.stage import StageSettings
 
 _FLOAT_BYTES = 4
@@ -49,7 +51,7 @@ def check_room(settings: StageSettings) -> None:
 def reckon(settings: StageSettings) -> Need:
     """The least that the run takes."""
     with torch.device("meta"):
-        model = build_model(settings, PixelBackbone(settings.model) if settings.stage == "grid" else None)
+        model = build_model(settings, None)
     weights = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     mean = trained if settings.optimizer.ema_decay else 0
@@ -57,7 +59,9 @@ def reckon(settings: StageSettings) -> Need:
     split = [workers if engine.kind == "deepspeed" and engine.zero_stage >= stage else 1 for stage in (1, 2, 3)]
     offloaded = engine.offload_optimizer != "none" and torch.cuda.is_available()
     held = weights / split[2] + trained / split[1] + (0 if offloaded else (2 * trained + mean) / split[0])
-    of_data = max(_batch_bytes(settings, bucket) + _layer_bytes(model, bucket) for bucket in settings.data.buckets)
+    of_data = max(
+        _batch_bytes(settings, bucket) + _layer_bytes(model, settings, bucket) for bucket in settings.data.buckets
+    )
     return Need(
         worker=int(_FLOAT_BYTES * held) + of_data,
         checkpoint=_FLOAT_BYTES * (weights + 2 * trained + mean),
@@ -67,22 +71,27 @@ def reckon(settings: StageSettings) -> Need:
 
 def _batch_bytes(settings: StageSettings, bucket: BatchShape) -> int:
     """Bytes of the batches in the making, and the floats of the one that is trained on with its noise."""
-    numbers = bucket.batch_size * _frames(bucket) * 3 * bucket.height * bucket.width
+    frames, size = _frames(settings, bucket)
+    numbers = bucket.batch_size * frames * math.prod(size)
     ahead = 0 if torch.cuda.is_available() else settings.data.loader.ahead
     return numbers * (ahead + 2 * _FLOAT_BYTES)
 
 
-def _layer_bytes(model: Backbone | GridModel, bucket: BatchShape) -> int:
+def _layer_bytes(model: Model, settings: StageSettings, bucket: BatchShape) -> int:
     """Bytes of what the layers hand on, two a number, kept for the gradient."""
     backbone = model if isinstance(model, Backbone) else model.backbone
-    patches = math.prod(backbone.patch_grid(bucket.height, bucket.width))
-    tokens = bucket.batch_size * _frames(bucket) * patches
+    frames, (_, height, width) = _frames(settings, bucket)
+    tokens = bucket.batch_size // settings.engine.micro_batches * frames * math.prod(backbone.patch_grid(height, width))
     return 2 * tokens * backbone.hidden_dim * backbone.depth
 
 
-def _frames(bucket: BatchShape) -> int:
-    """Frames of a sample."""
-    return bucket.views * bucket.times if bucket.stage == "grid" else max(bucket.views, bucket.times)
+def _frames(settings: StageSettings, bucket: BatchShape) -> tuple[int, tuple[int, int, int]]:
+    """Frames of a sample, and the numbers (C, H, W) of one: of latents, where the data holds these."""
+    times, size = bucket.times, (3, bucket.height, bucket.width)
+    if settings.data.coded:
+        shape = LatentCache.open(settings.data.folders[0]).shape
+        times, size = shape.times, shape.frame
+    return bucket.views * times if bucket.stage == "grid" else max(bucket.views, times), size
 
 
 def _check_memory(settings: StageSettings, need: Need) -> None:

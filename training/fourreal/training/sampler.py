@@ -91,11 +91,11 @@ class _SampleProcess:
         """The picture of the export that is in `OUT/model` now."""
         from fourreal.platform import tracking
         from fourreal.platform.contact_sheet import write_png
-        from fourreal.training.exports import MODEL_FOLDER, load_exported
+        from fourreal.training.exports import MODEL_FOLDER, load_any
         from fourreal.training.pictures import sample_picture
 
         settings = self._order.settings
-        model = load_exported(settings.storage.child(MODEL_FOLDER).uri, "grid" if settings.stage == "grid" else "base")
+        model = load_any(settings.storage.child(MODEL_FOLDER).uri)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"step-{step:08d}.png"
             write_png(path, sample_picture(model, settings))

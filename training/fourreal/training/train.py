@@ -34,22 +34,23 @@ def run_stages(configs: dict[str, Config]) -> dict[str, StageResult]:
     The last one has its --out, the others OUT/NAME. Run again, finished stages are not.
     Raises UserError before any worker starts, except for what depends on an earlier stage's model.
     """
-    chained = _chained(configs)
-    for config in chained.values():
+    stages = chained(configs)
+    for config in stages.values():
         check(config)
     with ExitStack() as session:
-        return {name: _run(config, name if name in RECIPES else "", session) for name, config in chained.items()}
+        return {name: _run(config, name if name in RECIPES else "", session) for name, config in stages.items()}
 
 
-def _chained(configs: dict[str, Config]) -> dict[str, Config]:
-    chained: dict[str, Config] = {}
-    last = list(configs)[-1]
+def chained(configs: dict[str, Config]) -> dict[str, Config]:
+    """Stages by name, each with its own --out, and after the first with the one before as its start."""
+    stages: dict[str, Config] = {}
     before: Config | None = None
     for name, config in configs.items():
-        out = config.out.rstrip("/") if name == last else f"{config.out.rstrip('/')}/{name}"
-        start_from = before.out if before else config.start_from
-        before = chained[name] = replace(config, out=out, start_from=start_from)
-    return chained
+        out = config.out.rstrip("/")
+        if name != list(configs)[-1]:
+            out = f"{out}/{name}"
+        before = stages[name] = replace(config, out=out, start_from=before.out if before else config.start_from)
+    return stages
 
 
 def _run(config: Config, recipe: str, session: ExitStack) -> StageResult:
@@ -61,7 +62,7 @@ def _run(config: Config, recipe: str, session: ExitStack) -> StageResult:
         ("loss", f"{result.start_loss:.4f} at the start, {result.end_loss:.4f} at the end"),
         ("steps", f"{result.steps}, {result.samples_per_s:.1f} samples/s, {result.wall_s:.0f} s"),
         ("model", f"{settings.out}/{MODEL_FOLDER}"),
-        ("samples", f"{settings.out}/samples.png"),
+        *([] if settings.data.coded else [("samples", f"{settings.out}/samples.png")]),
         ("MLflow", run_address(run_id)),
     ]
     if result.validation_loss is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import psutil
 import torch
 
 from fourreal.training.assembly import model_skeleton
+from fourreal.training.latent_cache import LatentCache
+from fourreal.training.model import Text, Upsampler
 from fourreal.training.model.operations import counted, peak_operations
 from fourreal.training.settings.stage import StageSettings
 
@@ -18,6 +21,7 @@ class OperationCounter:
     def __init__(self, settings: StageSettings) -> None:
         self._model = model_skeleton(settings)
         self._model.set_checkpointing(False)
+        self._text = LatentCache.open(settings.data.folders[0]).shape.text if settings.data.coded else None
         self._known: dict[tuple[int, ...], int] = {}
 
     def __call__(self, frames: tuple[int, ...]) -> int:
@@ -28,9 +32,15 @@ class OperationCounter:
 
     def _step(self, frames: tuple[int, ...]) -> None:
         with torch.device("meta"):
-            inputs = [torch.zeros(frames), torch.zeros(frames[0]), torch.zeros(frames[:-3], dtype=torch.bool)]
-            if len(frames) == 5:
-                inputs.append(torch.zeros(frames[0], dtype=torch.int64))
+            samples, model = frames[0], self._model
+            inputs: list[Any] = [torch.zeros(frames)]
+            if isinstance(model, Upsampler):
+                low = (*frames[:3], model.config.low_height, model.config.low_width)
+                inputs += [torch.zeros(low), torch.zeros(samples), torch.zeros(samples)]
+            else:
+                inputs += [torch.zeros(samples), torch.zeros(frames[:-3], dtype=torch.bool)]
+                inputs += [torch.zeros(samples, dtype=torch.int64)] if len(frames) == 5 else []
+                inputs += [Text(torch.zeros(samples, *self._text))] if self._text else []
             self._model(*inputs).square().mean().backward()
 
 

@@ -15,13 +15,12 @@ from fourreal.training.checkpoint_store import CheckpointStore
 from fourreal.training.checkpoint_writer import CheckpointWriter
 from fourreal.training.checkpoints import TrainState
 from fourreal.training.engine import Engine
-from fourreal.training.exports import load_exported
+from fourreal.training.exports import Model, load_any
 from fourreal.training.guard import Guard
 from fourreal.training.lead import Lead
 from fourreal.training.loop import Hooks, StepReport, batch_stream, train
 from fourreal.training.losses import LossRecord
-from fourreal.training.model import Backbone, GridModel
-from fourreal.training.objective import FlowObjective
+from fourreal.training.objective import objective_of
 from fourreal.training.order import Worker
 from fourreal.training.settings.stage import StageSettings
 from fourreal.training.snapshots import copied
@@ -51,14 +50,14 @@ class _WorkerRun:
         os.environ["MLFLOW_TRACKING_URI"] = order.tracking_uri
         self.order, self.settings, self.worker = order, order.settings, worker
         self.device = _device()
-        base = load_exported(self.settings.start_from, "base") if self.settings.start_from else None
-        self.model = build_model(self.settings, base)
+        start = load_any(self.settings.start_from) if self.settings.start_from else None
+        self.model = build_model(self.settings, start)
         self.engine = _engine(self.settings, self.model, self.device)
         self.noise = torch.Generator().manual_seed(self.settings.seed * 1000 + worker.rank)
         self.lead = Lead(order, worker.world, self.device) if worker.rank == 0 else None
         self.store = CheckpointStore(self.settings.storage.child(CHECKPOINT_FOLDER), self.settings.checkpoints, worker)
         self.writer = CheckpointWriter(self.store)
-        held_out, objective = self.settings.validation_data, FlowObjective(self.settings.model, self.settings.diffusion)
+        held_out, objective = self.settings.validation_data, objective_of(self.model, self.settings.diffusion)
         self.validation = (
             Validation(held_out, self.settings.validation.samples, objective, worker) if held_out else None
         )
@@ -187,7 +186,7 @@ def _device() -> torch.device:
     return device
 
 
-def _engine(settings: StageSettings, model: Backbone | GridModel, device: torch.device) -> Engine:
+def _engine(settings: StageSettings, model: Model, device: torch.device) -> Engine:
     if settings.engine.kind == "torch":
         from fourreal.training.engine_torch import TorchEngine
 

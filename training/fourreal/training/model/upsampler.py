@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ from torch.nn import functional
 from fourreal.training.model.backbones.base import FIXED_VIEW
 from fourreal.training.model.backbones.pixel import PixelBackbone
 from fourreal.training.model.backbones.pixel_config import PixelConfig
-from fourreal.training.model.flow import add_noise, sample_times, to_velocity, velocity_loss
+from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, to_velocity, velocity_error
 from fourreal.training.model.sampling import SAMPLERS, Sampling, seeded_noise
 from fourreal.training.model.windows import Frames, seed_at
 
@@ -103,6 +104,10 @@ class Upsampler(nn.Module):
         correction: Tensor = self.backbone(torch.cat([noisy, resized, told], dim=2), time, given, context)
         return resized + correction
 
+    def set_checkpointing(self, on: bool) -> None:
+        """Keep the activations between the layers only, and compute those inside again for the gradient."""
+        self.backbone.set_checkpointing(on)
+
     def resize(self, low: Tensor) -> Tensor:
         """Bicubic, [B, N, 3, h, w] to [B, N, 3, H, W]."""
         size = (self.config.backbone.height, self.config.backbone.width)
@@ -170,16 +175,35 @@ def shrink(frames: Tensor, config: UpsamplerConfig) -> Tensor:
     return torch.unflatten(low, 0, frames.shape[:2])
 
 
+def draw_upsampling(
+    shape: torch.Size, config: UpsamplerConfig, generator: torch.Generator, sampling: TimeSampling | None = None
+) -> dict[str, Tensor]:
+    """What is random about the loss of frames of shape [B, N, 3, H, W], by name; `generator` is one of the CPU."""
+    low_size = (*shape[:3], config.low_height, config.low_width)
+    return {
+        "time": sample_times(shape[0], generator, sampling),
+        "noise": torch.randn(shape, generator=generator),
+        "level": torch.rand(shape[0], generator=generator) * config.most_augmentation,
+        "low_noise": torch.randn(low_size, generator=generator),
+    }
+
+
+def upsampling_error(
+    forward: Callable[..., Tensor], config: UpsamplerConfig, frames: Tensor, drawn: dict[str, Tensor]
+) -> Tensor:
+    """Squared velocity error [B, N] of `forward`, an upsampler, on clean frames [B, N, 3, H, W] in [-1, 1]."""
+    time, noise, level, low_noise = (drawn[name] for name in ("time", "noise", "level", "low_noise"))
+    nothing = torch.zeros(frames.shape[:2], dtype=torch.bool, device=frames.device)
+    low = add_noise(shrink(frames, config), low_noise, level, nothing)
+    prediction = forward(add_noise(frames, noise, time, nothing), low, level, time)
+    return velocity_error(prediction, frames, noise, time, nothing, config=config.backbone)
+
+
 def upsampler_loss(model: Upsampler, frames: Tensor, generator: torch.Generator) -> Tensor:
     """Velocity loss of one batch of clean frames [B, N, 3, H, W] in [-1, 1]; a scalar.
 
     Diffusion times, noise and the levels of the augmentation are drawn from `generator`, a generator of the CPU.
     """
-    low = shrink(frames, model.config)
-    time, noise = sample_times(len(frames), generator), torch.randn(frames.shape, generator=generator)
-    level = torch.rand(len(frames), generator=generator) * model.config.most_augmentation
-    low_noise = torch.randn(low.shape, generator=generator)
-    time, noise, level, low_noise = (drawn.to(frames.device) for drawn in (time, noise, level, low_noise))
-    nothing = torch.zeros(frames.shape[:2], dtype=torch.bool, device=frames.device)
-    prediction = model(add_noise(frames, noise, time, nothing), add_noise(low, low_noise, level, nothing), level, time)
-    return velocity_loss(prediction, frames, noise, time, nothing, config=model.config.backbone)
+    drawn = draw_upsampling(frames.shape, model.config, generator)
+    on_device = {name: tensor.to(frames.device) for name, tensor in drawn.items()}
+    return upsampling_error(model, model.config, frames, on_device).mean()

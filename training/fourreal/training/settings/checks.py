@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fourreal.platform.errors import UserError
-from fourreal.training.model import TrainPolicy, check_policy
+from fourreal.training.model import Architecture, TrainPolicy, check_policy
 from fourreal.training.settings.config import Config
 from fourreal.training.settings.groups import OptimizerSettings
 
@@ -21,9 +21,12 @@ def check(config: Config) -> None:
     _check_stage(config)
 
 
-def train_policy(config: Config) -> TrainPolicy:
-    """What the grid stage fits, with the default filled in."""
-    return config.model.train or ("sync-only" if config.model.architecture in ("soft", "hard") else "self-attention")
+def check_train(train: TrainPolicy, architecture: Architecture) -> None:
+    """UserError for a policy that leaves an architecture nothing to train."""
+    try:
+        check_policy(train, architecture)
+    except ValueError as error:
+        raise UserError(f"--model.train {train}: {error}") from None
 
 
 def _check_counts(config: Config) -> None:
@@ -43,6 +46,7 @@ def _check_counts(config: Config) -> None:
         "loader.threads": config.loader.threads,
         "loader.ahead": config.loader.ahead,
         "loader.fetch-ahead": config.loader.fetch_ahead,
+        "model.upscale": config.model.upscale,
     }
     for name, count in counts.items():
         if count < 1:
@@ -132,18 +136,14 @@ def _check_data(config: Config) -> None:
 def _check_stage(config: Config) -> None:
     if config.views * config.times == 1:
         raise UserError("--views 1 --times 1 leaves nothing to generate: give at least 2 of one of them")
-    if config.stage == "base":
-        if config.start_from is not None:
-            raise UserError("--start-from is for --stage grid: the base stage makes its own model, leave it out")
+    if config.stage != "grid":
         return
     if min(config.views, config.times) == 1:
         raise UserError(
             f"--views {config.views} --times {config.times} leaves the grid stage nothing to synchronize: "
             f"give at least 2 of both, or --stage base"
         )
-    try:
-        check_policy(train_policy(config), config.model.architecture)
-    except ValueError as error:
-        raise UserError(f"--model.train {config.model.train}: {error}") from None
+    if config.model.train and config.model.architecture:
+        check_train(config.model.train, config.model.architecture)
     if config.start_from is None:
         raise UserError("--stage grid needs --start-from RUN_OR_FOLDER: the --out of an earlier --stage base")

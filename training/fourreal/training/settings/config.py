@@ -37,14 +37,15 @@ class Config:
     """Where checkpoints, samples and the exported model (OUT/model) go. Of a recipe of several stages it is the last
     one's; the others have OUT/NAME."""
     stage: Stage = "base"
-    """What to fit: the base video model on fixed-view and freeze-time videos, or the grid model on top of it."""
+    """What to fit: the base video model on fixed-view and freeze-time videos, the grid model on top of it, or the
+    upsampler behind it."""
     start_from: str | None = None
-    """The model to start from: the --out of a finished run, or a folder with an exported model. The grid stage needs
-    a base model."""
+    """The model to start from: the --out of a finished run, its name if it lies beside --out, or a folder with an
+    exported model or a transformer of diffusers. The grid stage needs one."""
 
     steps: Annotated[int, tyro.conf.arg(help="Optimizer steps.")] = 1000
     batch_size: int = 8
-    """Sequences (base stage) or grids (grid stage) of one step on one worker."""
+    """Sequences or grids (grid stage) of one step on one worker."""
     views: int = 8
     """Views of a training grid, and frames of a freeze-time sequence."""
     times: int = 8

@@ -63,7 +63,7 @@ class LoaderSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The model. A stage that starts from another's model has that model's size."""
+    """The model. A stage that starts from another's model has that model's size and patches; frames may be larger."""
 
     size: str | None = None
     """nano, tiny, small, base or large (0.3 M to 600 M parameters); default: nano."""
@@ -73,11 +73,14 @@ class ModelSettings:
     """Width of the frames in pixels. Default: 48."""
     patch_size: int | None = None
     """Side of a patch in pixels; must divide height and width. Default: 8."""
-    architecture: Architecture = "soft"
-    """How views and times meet: two streams (soft, hard), one stream in turns (sequential) or at once (fused)."""
+    architecture: Architecture | None = None
+    """How views and times meet: two streams (soft, hard), one stream in turns (sequential) or at once (fused).
+    Default: soft, or that of the grid model that the stage starts from."""
     train: TrainPolicy | None = None
     """What the grid stage fits: sync-only, self-attention, lora or full; default: sync-only where the architecture
     has synchronization layers, else self-attention."""
+    upscale: int = 4
+    """How many times larger than those of the grid model an upsampler's frames are; height and width are the larger."""
     lora_rank: int = 16
     """Rank of the maps that lora trains."""
     lora_alpha: float | None = None
