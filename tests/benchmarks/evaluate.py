@@ -13,7 +13,7 @@ page_open_s                a page of 64 grids of 8x8 at 96x160, from asking for 
 scrub_fps                  frames a second that are right one animation frame after the pointer moved (60: all)
 
 The fit needs shards of a rendered grid at 96x160 (`fourreal render --assets FILE.glb`), named by --grids; without it,
-a procedural asset is rendered first. With --quick the fit has half its steps.
+a procedural asset is rendered first. With --quick the fit has 400 steps in place of 1000.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from fourreal.platform.grid import Grid
 from fourreal.platform.shards import read_grids
 from fourreal.platform.storage import Storage
 
-_QUICK_STEPS = 500
+_QUICK_STEPS = 400
 
 
 def fit_quality(grid: Grid, steps: int) -> tuple[float, float, float]:
