@@ -84,11 +84,14 @@ def _sheet(pair: Pair) -> Image:
 def _entry(pair: Pair) -> Entry:
     given = [(v, t) for v in range(pair.given.shape[0]) for t in range(pair.given.shape[1]) if pair.given[v, t]]
     meta = pair.prediction.meta
+    intrinsics, poses = pair.prediction.intrinsics, pair.prediction.world_to_camera
+    cameras = None if intrinsics is None or poses is None else (intrinsics, poses)
     panels = [
-        panel_of_frames("reference", pair.reference),
-        panel_of_frames("generated", pair.prediction.frames, given, facts(meta)),
+        panel_of_frames("reference", pair.reference, cameras=cameras),
+        panel_of_frames("generated", pair.prediction.frames, given, facts(meta), cameras),
     ]
     baselines = baseline_frames(pair)
     if _SHOWN_BASELINE in baselines:
-        panels.append(panel_of_frames(f"{_SHOWN_BASELINE} (baseline)", baselines[_SHOWN_BASELINE], given))
+        name = f"{_SHOWN_BASELINE} (baseline)"
+        panels.append(panel_of_frames(name, baselines[_SHOWN_BASELINE], given, cameras=cameras))
     return Entry(meta, panels)
