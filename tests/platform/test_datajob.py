@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,16 @@ import psutil
 import pytest
 from tests.platform.numbers_job import Numbers, Waiter, number_items, numbers_job
 
-from fourreal.platform.datajob import Preparation, estimate_data_job, list_quarantine, run_data_job
+from fourreal.platform.datajob import Preparation, estimate_data_job, list_quarantine, metrics, run_data_job
+from fourreal.platform.datajob import job as job_module
+from fourreal.platform.datajob import plan as plan_module
 from fourreal.platform.datajob.job import room_for_workers
+from fourreal.platform.datajob.note import NOTE, parse_note
 from fourreal.platform.datajob.plan import make_plan, read_plan, write_plan
 from fourreal.platform.datajob.preparation import prepare_items
 from fourreal.platform.datajob.shard_task import ShardOrder, items_to_do, make_shard
 from fourreal.platform.errors import UserError
+from fourreal.platform.record_digest import DIGEST
 from fourreal.platform.runtime import LOCAL_ENVIRONMENT
 from fourreal.platform.shards import list_shards, read_grids, read_record
 from fourreal.platform.storage import Storage
@@ -63,6 +68,22 @@ def test_a_plan_refuses_nothing_and_doubles() -> None:
         make_plan("job", {}, [], 3)
     with pytest.raises(UserError, match="two items"):
         make_plan("job", {}, [*number_items(2), *number_items(1)], 3)
+
+
+def test_an_items_place_does_not_depend_on_how_many_are_packed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make_plan("job", {"a": 1}, number_items(23), 4)
+    monkeypatch.setattr(plan_module, "_ROWS_AT_ONCE", 5)
+    packed = make_plan("job", {"a": 1}, iter(number_items(23)), 4)
+    assert packed.fingerprint == whole.fingerprint
+    assert [packed.items_of(shard) for shard in range(6)] == [whole.items_of(shard) for shard in range(6)]
+    assert packed.sizes.tolist() == [4, 4, 4, 4, 4, 3]
+    with pytest.raises(UserError, match="two items are called 'n002'"):
+        make_plan("job", {}, [*number_items(20), *number_items(22)[2:3]], 3)
+
+
+def test_a_plan_has_the_fingerprint_that_it_had_before_it_was_packed() -> None:
+    """Outputs begun by an earlier version go on."""
+    assert make_plan("job", {"a": 1}, number_items(7), 3).fingerprint == "c3a1f506b4f7bda8"
 
 
 def test_a_bad_item_goes_to_quarantine_with_all_that_is_known(out: Storage, tmp_path: Path) -> None:
@@ -128,6 +149,25 @@ def test_workers_share_what_is_prepared_at_a_time(workers: int, threads: int) ->
     assert Preparation(lambda: Waiter(Path(), Path(), {})).threads_of_worker(workers) == threads
 
 
+def _wait_for_metrics(plan: str, wanted: dict[str, float]) -> None:
+    """Until Ray's exporter says of the plan what is wanted, by name and outcome."""
+    import ray
+    from prometheus_client.parser import text_string_to_metric_families
+
+    address = f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
+    deadline = time.monotonic() + 240
+    found: dict[str, float] = {}
+    while not wanted.items() <= found.items():
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+        text = urllib.request.urlopen(address, timeout=60).read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.labels.get("plan") == plan:
+                    outcome = sample.labels.get("outcome")
+                    found[sample.name.removeprefix("ray_") + (f":{outcome}" if outcome else "")] = sample.value
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_of_two_cores")
@@ -166,6 +206,30 @@ class TestOnRay:
         mended = run_data_job(numbers_job(tmp_path / "out", 8, faults=faults, retry_quarantined=True))
         assert (mended.grids, mended.made_now, dict(mended.quarantined)) == (8, 3, {})
         assert not list((tmp_path / "out" / "quarantine").iterdir())
+
+    def test_more_shards_than_one_execution_takes_come_out_the_same_and_are_counted_for_prometheus(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        faults = tmp_path / "faults.json"
+        faults.write_text('{"3": "refuse"}')
+        run_data_job(numbers_job(tmp_path / "at-once", 14, faults=faults))
+        monkeypatch.setattr(job_module, "_SHARDS_AT_ONCE", 3)
+        monkeypatch.setattr(job_module, "_SHARDS_OF_WORKER_AT_ONCE", 1)
+        monkeypatch.setattr(job_module, "_DIGEST_AFTER", 2)
+        settings = {"settings": {"views": 2, "name": "pieces"}}  # another plan: counters of its own
+        summary = run_data_job(numbers_job(tmp_path / "in-pieces", 14, faults=faults, **settings))
+        assert (summary.grids, summary.shards, dict(summary.quarantined)) == (13, 7, {"bad_number": 1})
+        tars = [{name: data for name, data in _bytes(tmp_path / folder).items() if name.endswith(".tar")}
+                for folder in ("at-once", "in-pieces")]  # fmt: skip
+        assert tars[0] == tars[1]
+        assert (tmp_path / "in-pieces" / DIGEST).exists()
+        note = parse_note((tmp_path / "in-pieces" / NOTE).read_bytes())
+        assert note is not None
+        assert (note.state, note.grids, note.todo, dict(note.quarantined)) == ("ended", 13, 14, {"bad_number": 1})
+        plan = read_plan(Storage(str(tmp_path / "in-pieces")))
+        assert plan is not None
+        wanted = {f"{metrics.ITEMS}:grid": 13, f"{metrics.ITEMS}:bad_number": 1, metrics.SHARDS: 7, metrics.WAITING: 0}
+        _wait_for_metrics(plan.fingerprint, wanted)
 
     def test_a_killed_driver_leaves_no_process_and_its_rerun_the_undisturbed_bytes(self, tmp_path: Path) -> None:
         script = (

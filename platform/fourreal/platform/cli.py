@@ -54,6 +54,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "Machines": {
         "doctor": Command("fourreal.platform.doctor", "tell what is installed, what is missing, what it means"),
+        "status": Command("fourreal.platform.status", "tell how a data job or a training run stands, running or dead"),
         "cluster": Command("fourreal.platform.cluster", "start or stop Ray on this machine, for `ray job submit`"),
         "submit": Command("fourreal.platform.submit", "run a command as a job on a Ray cluster"),
     },

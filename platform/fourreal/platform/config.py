@@ -23,7 +23,6 @@ import argparse
 import dataclasses
 import difflib
 import inspect
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ from typing import Any, TypeVar, get_type_hints
 import tyro
 import yaml
 
+from fourreal.platform import logs
 from fourreal.platform.errors import UserError
 
 ConfigT = TypeVar("ConfigT")
@@ -132,7 +132,7 @@ def _arguments(argv: Sequence[str] | None) -> Sequence[str]:
 
 
 def _status(job: Callable[[], object], prog: str) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure()
     try:
         status = job()
     except UserError as error:

@@ -12,19 +12,16 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 from pydantic import TypeAdapter, ValidationError
 
+from fourreal.platform import record_digest
 from fourreal.platform.codec import MEMBERS, META, EncodedGrid
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import SCHEMA_VERSION, check_key
 from fourreal.platform.storage import Storage
-
-_REQUESTS = 16
-"""To an object store at a time, where many small files are read."""
 
 Sample = Mapping[str, bytes]
 """Members of one sample by name, as `codec.encode` gives them."""
@@ -56,6 +53,9 @@ class ShardRecord:
     def name(self) -> str:
         """File name of the shard."""
         return shard_name(self.index)
+
+
+_RECORD = TypeAdapter(ShardRecord)
 
 
 def shard_name(index: int) -> str:
@@ -112,24 +112,36 @@ def write_shard(
         licences=dict(Counter(meta.get("licence") or "unknown" for meta in metas.values())),
     )
     storage.write(record.name, data)
-    storage.write(record_name(index), json.dumps(asdict(record), indent=1, sort_keys=True).encode())
+    storage.write(record_name(index), record_bytes(record))
     return record
+
+
+def record_bytes(record: ShardRecord) -> bytes:
+    """What the index record's file holds."""
+    return json.dumps(asdict(record), indent=1, sort_keys=True).encode()
 
 
 def read_record(storage: Storage, index: int) -> ShardRecord | None:
     """The record of a shard; None when the shard is not done."""
     if not storage.exists(record_name(index)):
         return None
-    return _parse_record(storage, record_name(index))
+    return _parse_record(storage, record_name(index), storage.read(record_name(index)))
 
 
 def list_shards(storage: Storage) -> list[ShardRecord]:
     """Records of all the shards that are done, by index. Raises UserError for an unreadable or newer record."""
-    names = [e.path for e in storage.list() if e.path.startswith("shard-") and e.path.endswith(".json")]
-    if storage.is_local:
-        return [_parse_record(storage, name) for name in names]
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        return list(threads.map(lambda name: _parse_record(storage, name), names))
+    return list(iterate_shards(storage))
+
+
+def iterate_shards(storage: Storage) -> Iterator[ShardRecord]:
+    """Like `list_shards`, one by one, for whoever keeps little of each."""
+    for entry, data in record_digest.read_records(storage, is_record):
+        yield _parse_record(storage, entry.path, data)
+
+
+def is_record(path: str) -> bool:
+    """Whether a file of this path is the index record of a shard."""
+    return path.startswith("shard-") and path.endswith(".json")
 
 
 def require_shards(storage: Storage) -> list[ShardRecord]:
@@ -224,16 +236,16 @@ def _only_known_members(files: Iterable[dict[str, Any]], where: str) -> Iterator
         yield file
 
 
-def _parse_record(storage: Storage, name: str) -> ShardRecord:
+def _parse_record(storage: Storage, name: str, data: bytes) -> ShardRecord:
     where = f"{storage.uri.rstrip('/')}/{name}"
     try:
-        document = json.loads(storage.read(name))
+        document = json.loads(data)
         version = document["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{where} is no shard record ({error}): delete it and run the job that made it again") from None
     if version > SCHEMA_VERSION:
         raise UserError(f"{where} has schema version {version}, this fourreal reads {SCHEMA_VERSION}: upgrade fourreal")
     try:
-        return TypeAdapter(ShardRecord).validate_python(document)
+        return _RECORD.validate_python(document)
     except ValidationError as error:
         raise UserError(f"{where} is no shard record ({error})") from None

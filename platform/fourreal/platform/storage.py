@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,15 +27,20 @@ from fourreal.platform.errors import UserError
 
 _ATTEMPTS = 10
 """Of each request to an object store, with growing pauses: one that is busy (503) asks to be asked again."""
+_READERS = 32
+_READ_AHEAD = 1024
+"""Files asked for before the first of them is handed on."""
 _SCHEME = re.compile(r"^([a-z0-9+.-]+)://(.*)$")
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file in a folder: its path relative to the folder, and its size."""
+    """A file in a folder: its path relative to the folder, its size, and when it was last changed."""
 
     path: str
     size_bytes: int
+    changed_ns: int
+    """Since 1970 by the clock of the store, which counts whole seconds where it is an object store."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Storage:
         base = self.path(folder) if folder else self.root
         selector = fs.FileSelector(base, recursive=recursive, allow_not_found=True)
         found = [
-            FileEntry(info.path[len(self.root) :].lstrip("/"), int(info.size))
+            FileEntry(info.path[len(self.root) :].lstrip("/"), int(info.size), int(info.mtime_ns))
             for info in self._fs.get_file_info(selector)
             if info.is_file
         ]
@@ -125,6 +131,18 @@ class Storage:
                 while block := stream.read(1 << 24):
                     digest.update(block)
         return digest.hexdigest()
+
+    def read_many(self, names: Sequence[str]) -> Iterator[bytes]:
+        """The bytes of the files, in this order; of an object store several are asked for at a time.
+
+        Raises FileNotFoundError.
+        """
+        if self.is_local:
+            yield from map(self.read, names)
+            return
+        with ThreadPoolExecutor(_READERS) as readers:
+            for first in range(0, len(names), _READ_AHEAD):
+                yield from readers.map(self.read, names[first : first + _READ_AHEAD])
 
     def write(self, name: str, data: bytes) -> None:
         """Write the file `name` atomically: readers see the old bytes or all the new ones. Raises OSError."""

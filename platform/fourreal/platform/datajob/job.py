@@ -6,15 +6,19 @@ import logging
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from fourreal.platform import logs
 from fourreal.platform.datajob import quarantine
+from fourreal.platform.datajob.done import find_done
 from fourreal.platform.datajob.items import Item, ItemFailure, Processor
+from fourreal.platform.datajob.metrics import JobMetrics
+from fourreal.platform.datajob.note import keeping_note
 from fourreal.platform.datajob.plan import Plan, check_same_work, make_plan, read_plan, write_plan
 from fourreal.platform.datajob.preparation import Preparation, prepare_items
 from fourreal.platform.datajob.progress import Progress
@@ -22,12 +26,18 @@ from fourreal.platform.datajob.record import record_data_job
 from fourreal.platform.datajob.shard_task import ShardOrder, ShardOutcome, items_to_do, make_shard
 from fourreal.platform.datajob.summary import JobSummary
 from fourreal.platform.errors import UserError
+from fourreal.platform.logs import about
+from fourreal.platform.record_digest import write_digest
 from fourreal.platform.runtime import ray_session
-from fourreal.platform.shards import ShardRecord, list_shards
+from fourreal.platform.shards import is_record, list_shards
 from fourreal.platform.storage import Storage
 
 _RESTARTS = 3
 """A worker process that dies is replaced this often before its shard is given up."""
+_SHARDS_AT_ONCE, _SHARDS_OF_WORKER_AT_ONCE = 4096, 64
+"""Shards of one execution of Ray Data, at least; workers begin anew with each."""
+_DIGEST_AFTER = 1000
+"""Shards after which their records are written into a digest; later on, a quarter of those that are there."""
 
 
 @dataclass(frozen=True)
@@ -76,28 +86,30 @@ def work_off(job: DataJob) -> JobSummary:
     start = time.monotonic()
     out = Storage(job.out)
     plan = _open_plan(out, job)
-    done = {record.index: record for record in list_shards(out)}
-    _check_fingerprints(out, plan, done)
-    orders = _orders(plan, done, job)
-    progress = Progress(job.name, todo=_items_left(orders, done))
-    if orders:
-        for outcome in _run_on_ray(out, job, orders):
-            progress.advance(outcome)
-        progress.close()
-    records = list_shards(out)
-    quarantine.keep_only(out, [key for record in records for key in record.quarantined])
-    return JobSummary(
-        grids=_count(records),
-        quarantined=Counter(record.reason for record in quarantine.list_quarantine(out)),
-        shards=len(records),
-        missing_shards=sorted(set(range(plan.shard_count)) - {record.index for record in records}),
-        size_bytes=sum(record.size_bytes for record in records),
-        tried_now=bool(orders),
-        made_now=progress.grids,
-        busy_s=progress.busy_s,
-        wall_s=time.monotonic() - start,
-        out=job.out,
-    )
+    with about(job=job.name, plan=plan.fingerprint):
+        before = find_done(out, plan)
+        again = before.quarantined if job.retry_quarantined else {}
+        todo = sorted({*before.missing, *again})
+        left = int(plan.sizes[before.missing].sum()) + sum(map(len, again.values()))
+        progress = Progress(job.name, plan.fingerprint, todo=left)
+        if todo:
+            with keeping_note(out, progress.note):
+                _make_shards(out, job, plan, todo, progress)
+            progress.close()
+        after = find_done(out, plan) if todo else before
+        quarantine.keep_only(out, (key for keys in after.quarantined.values() for key in keys))
+        return JobSummary(
+            grids=after.grids,
+            quarantined=Counter(record.reason for record in quarantine.list_quarantine(out)),
+            shards=after.count,
+            missing_shards=after.missing,
+            size_bytes=after.size_bytes,
+            tried_now=bool(todo),
+            made_now=progress.grids,
+            busy_s=progress.busy_s,
+            wall_s=time.monotonic() - start,
+            out=job.out,
+        )
 
 
 def _open_plan(out: Storage, job: DataJob) -> Plan:
@@ -114,24 +126,21 @@ def _open_plan(out: Storage, job: DataJob) -> Plan:
     return plan
 
 
-def _check_fingerprints(out: Storage, plan: Plan, done: Mapping[int, ShardRecord]) -> None:
-    for record in done.values():
-        if record.plan != plan.fingerprint or record.index >= plan.shard_count:
-            raise UserError(f"{out.path(record.name)} belongs to another plan: choose another --out")
+def _make_shards(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], progress: Progress) -> None:
+    with ray_session(job.workers):
+        import ray
 
-
-def _orders(plan: Plan, done: Mapping[int, ShardRecord], job: DataJob) -> list[ShardOrder]:
-    again = {i for i, record in done.items() if record.quarantined} if job.retry_quarantined else set()
-    todo = [i for i in range(plan.shard_count) if i not in done or i in again]
-    return [ShardOrder(i, plan.items_of(i), plan.fingerprint, lossless=job.lossless) for i in todo]
-
-
-def _items_left(orders: Iterable[ShardOrder], done: Mapping[int, ShardRecord]) -> int:
-    return sum(len(done[o.index].quarantined) if o.index in done else len(o.items) for o in orders)
-
-
-def _count(records: Iterable[ShardRecord]) -> int:
-    return sum(len(record.keys) for record in records)
+        workers = min(len(todo), room_for_workers(job, ray.cluster_resources()))
+        metrics = JobMetrics(job.name, plan.fingerprint, progress.todo, workers)
+        not_in_digest, digest_after = 0, _DIGEST_AFTER
+        for outcome in _run_on_ray(out, job, plan, todo, workers):
+            progress.advance(outcome)
+            metrics.add(outcome)
+            not_in_digest += 1
+            if not_in_digest == digest_after:  # so that whoever goes on after a crash need not open each record
+                digest_after = max(_DIGEST_AFTER, write_digest(out, is_record) // 4)
+                not_in_digest = 0
+        metrics.close()
 
 
 class _ShardMaker:
@@ -141,9 +150,15 @@ class _ShardMaker:
     """
 
     def __init__(
-        self, out: Storage, make_processor: Callable[[], Processor], preparation: Preparation | None, workers: int
+        self,
+        out: Storage,
+        job: str,
+        make_processor: Callable[[], Processor],
+        preparation: Preparation | None,
+        workers: int,
     ) -> None:
-        self.out = out
+        logs.configure()
+        self.out, self.job = out, job
         self.make_processor = make_processor
         self.processor: Processor | None = None
         self.processing = ThreadPoolExecutor(max_workers=1)
@@ -165,7 +180,8 @@ class _ShardMaker:
     def _make(self, order: ShardOrder, unprepared: Mapping[str, ItemFailure]) -> ShardOutcome:
         if self.processor is None:
             self.processor = self.make_processor()
-        return make_shard(self.out, order, self.processor, unprepared)
+        with about(job=self.job, plan=order.plan, shard=order.index):
+            return make_shard(self.out, order, self.processor, unprepared)
 
     def __del__(self) -> None:
         if self.processor is not None:
@@ -175,33 +191,48 @@ class _ShardMaker:
 _ORDER, _OUTCOME = TypeAdapter(ShardOrder), TypeAdapter(ShardOutcome)
 
 
-def _run_on_ray(out: Storage, job: DataJob, orders: Sequence[ShardOrder]) -> Iterable[ShardOutcome]:
-    with ray_session(job.workers):
-        import ray
-        from ray.data import ActorPoolStrategy, DataContext
+def _run_on_ray(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], workers: int) -> Iterator[ShardOutcome]:
+    """The outcomes of the shards `todo`, as they come.
 
-        _quiet_ray_data()
-        context = DataContext.get_current()
-        context.enable_progress_bars = False
-        # A shard whose worker dies for ever is reported as missing; it must not take the others down.
-        context.max_errored_blocks = -1
-        workers = min(len(orders), room_for_workers(job, ray.cluster_resources()))
-        at_once = 1 + (job.preparation.ahead if job.preparation else 0)
-        orders_json = [{"order": _ORDER.dump_json(order).decode()} for order in orders]
-        outcomes = ray.data.from_items(orders_json, override_num_blocks=len(orders)).map(
-            _ShardMaker,
-            fn_constructor_args=(out, job.make_processor, job.preparation, workers),
-            compute=ActorPoolStrategy(
-                size=workers, max_tasks_in_flight_per_actor=at_once, enable_true_multi_threading=True
-            ),
-            max_concurrency=at_once,
-            num_cpus=1,
-            num_gpus=job.gpus_per_worker,
-            max_restarts=_RESTARTS,  # Ray Data's own default is to restart for ever
-            max_task_retries=_RESTARTS,
-        )
-        for row in outcomes.iter_rows():
-            yield _OUTCOME.validate_json(row["outcome"])
+    A block of Ray Data is one shard, and it holds all its blocks at once: so some thousands of shards are one
+    execution, which keeps memory the same for whatever number of shards.
+    """
+    from ray.data import DataContext
+
+    _quiet_ray_data()
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    # A shard whose worker dies for ever is reported as missing; it must not take the others down.
+    context.max_errored_blocks = -1
+    at_once = max(_SHARDS_AT_ONCE, _SHARDS_OF_WORKER_AT_ONCE * workers)
+    for first in range(0, len(todo), at_once):
+        orders = [
+            ShardOrder(index, plan.items_of(index), plan.fingerprint, lossless=job.lossless)
+            for index in todo[first : first + at_once]
+        ]
+        yield from _execute(out, job, orders, min(workers, len(orders)))
+
+
+def _execute(out: Storage, job: DataJob, orders: Sequence[ShardOrder], workers: int) -> Iterator[ShardOutcome]:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    side_by_side = 1 + (job.preparation.ahead if job.preparation else 0)
+    orders_json = [{"order": _ORDER.dump_json(order).decode()} for order in orders]
+    outcomes = ray.data.from_items(orders_json, override_num_blocks=len(orders)).map(
+        _ShardMaker,
+        fn_constructor_args=(out, job.name, job.make_processor, job.preparation, workers),
+        compute=ActorPoolStrategy(
+            size=workers, max_tasks_in_flight_per_actor=side_by_side, enable_true_multi_threading=True
+        ),
+        max_concurrency=side_by_side,
+        num_cpus=1,
+        num_gpus=job.gpus_per_worker,
+        max_restarts=_RESTARTS,  # Ray Data's own default is to restart for ever
+        max_task_retries=_RESTARTS,
+    )
+    for row in outcomes.iter_rows():
+        yield _OUTCOME.validate_json(row["outcome"])
 
 
 def room_for_workers(job: DataJob, resources: Mapping[str, float]) -> int:

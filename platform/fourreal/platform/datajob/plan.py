@@ -6,7 +6,8 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fourreal.platform.datajob.items import Item
@@ -21,6 +23,8 @@ from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 
 PLAN = "plan.parquet"
+_ITEM_SCHEMA = pa.schema({"key": pa.string(), "source": pa.string(), "spec": pa.string()})
+_ROWS_AT_ONCE = 16384
 _HEADER = b"fourreal.plan"
 
 
@@ -52,6 +56,11 @@ class Plan:
         """Shard of each item, never falling."""
         return np.asarray(self.table.column("shard").to_numpy(), np.int64)
 
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Items in each shard."""
+        return np.bincount(self._shards, minlength=self.shard_count)
+
     def items_of(self, shard: int) -> list[Item]:
         """The items of one shard, in order."""
         first, end = np.searchsorted(self._shards, [shard, shard + 1])
@@ -66,31 +75,66 @@ def make_plan(job: str, settings: Mapping[str, Any], items: Iterable[Item], item
     """
     if items_per_shard < 1:
         raise UserError(f"--items-per-shard must be at least 1, not {items_per_shard}")
-    keys, sources, specs, groups = [], [], [], []
-    seen: set[str] = set()
-    for item in items:
-        if item.key in seen:
-            raise UserError(f"two items are called {item.key!r} ({item.source} is the second): rename one")
-        seen.add(item.key)
-        keys.append(item.key)
-        sources.append(item.source)
-        specs.append(json.dumps(item.spec, sort_keys=True))
-        groups.append(item.group)
-    if not keys:
+    columns = _Columns()
+    shards = array("q", _assign(columns.take(items), items_per_shard))
+    if not shards:
         raise UserError(f"{job} has nothing to do: no source was found")
-    shards = _assign(groups, items_per_shard)
-    table = pa.table({"key": keys, "source": sources, "spec": specs, "shard": pa.array(shards, pa.int64())})
+    table = columns.table().append_column("shard", pa.array(np.asarray(shards), pa.int64()))
+    _refuse_doubles(table)
     header = json.dumps({"job": job, "settings": settings, "items_per_shard": items_per_shard}, sort_keys=True)
+    return Plan(job, json.loads(header)["settings"], items_per_shard, table, _fingerprint(header, table))
+
+
+class _Columns:
+    """Items on their way into a table: a few thousand as Python objects, the others packed."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str]] = []
+        self.batches: list[Any] = []
+
+    def take(self, items: Iterable[Item]) -> Iterator[str]:
+        """Pack the items as they come, handing on the group of each."""
+        for item in items:
+            self.rows.append((item.key, item.source, json.dumps(item.spec, sort_keys=True)))
+            if len(self.rows) == _ROWS_AT_ONCE:
+                self._pack()
+            yield item.group
+
+    def table(self) -> pa.Table:
+        """All of them."""
+        self._pack()
+        return pa.Table.from_batches(self.batches, _ITEM_SCHEMA)
+
+    def _pack(self) -> None:
+        columns: Sequence[Sequence[str]] = list(zip(*self.rows, strict=True)) or [[], [], []]
+        self.batches.append(pa.record_batch([pa.array(c, pa.string()) for c in columns], schema=_ITEM_SCHEMA))
+        self.rows = []
+
+
+def _refuse_doubles(table: pa.Table) -> None:
+    """Raise UserError when a key comes twice."""
+    keys = table.column("key")
+    if pc.count_distinct(keys).as_py() == table.num_rows:
+        return
+    seen: set[str] = set()
+    for row in table.select(["key", "source"]).to_batches():
+        for key, source in zip(*(column.to_pylist() for column in row.columns), strict=True):
+            if key in seen:
+                raise UserError(f"two items are called {key!r} ({source} is the second): rename one")
+            seen.add(key)
+
+
+def _fingerprint(header: str, table: pa.Table) -> str:
     digest = hashlib.sha256(header.encode())
-    for column in (keys, sources, specs, map(str, shards)):
-        for text in column:
-            digest.update(text.encode() + b"\0")
-    return Plan(job, json.loads(header)["settings"], items_per_shard, table, digest.hexdigest()[:16])
+    for column in table.columns:
+        for chunk in column.chunks:
+            texts = map(str, chunk.to_pylist())
+            digest.update("".join(f"{text}\0" for text in texts).encode())
+    return digest.hexdigest()[:16]
 
 
-def _assign(groups: Sequence[str], items_per_shard: int) -> list[int]:
+def _assign(groups: Iterable[str], items_per_shard: int) -> Iterator[int]:
     """Shard of each item: full ones in order, but a group that would not fit into the rest of one begins the next."""
-    shards: list[int] = []
     shard, room = 0, items_per_shard
     for _, members in itertools.groupby(enumerate(groups), key=lambda pair: pair[1] or pair[0]):
         left = sum(1 for _ in members)
@@ -100,9 +144,8 @@ def _assign(groups: Sequence[str], items_per_shard: int) -> list[int]:
             if room == 0:
                 shard, room = shard + 1, items_per_shard
             taken = min(left, room)
-            shards += [shard] * taken
+            yield from itertools.repeat(shard, taken)
             left, room = left - taken, room - taken
-    return shards
 
 
 def write_plan(storage: Storage, plan: Plan) -> None:
@@ -114,7 +157,9 @@ def write_plan(storage: Storage, plan: Plan) -> None:
         "fingerprint": plan.fingerprint,
     }
     buffer = io.BytesIO()
-    pq.write_table(plan.table.replace_schema_metadata({_HEADER: json.dumps(header).encode()}), buffer)
+    table = plan.table.replace_schema_metadata({_HEADER: json.dumps(header).encode()})
+    # A dictionary helps where values come again, which keys do not, and costs memory for every value.
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=["source"], row_group_size=_ROWS_AT_ONCE)
     storage.write(PLAN, buffer.getvalue())
 
 

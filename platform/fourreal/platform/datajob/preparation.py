@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fourreal.platform.datajob.items import Item, ItemFailure
+from fourreal.platform.logs import about
 
 
 class Preparer(Protocol):
@@ -55,7 +56,8 @@ def prepare_items(items: Iterable[Item], preparer: Preparer, threads: ThreadPool
 
 def _prepare(item: Item, preparer: Preparer) -> ItemFailure | None:
     try:
-        preparer.prepare(item)
+        with about(sample=item.key):
+            preparer.prepare(item)
     except ItemFailure as failure:
         return failure
     except Exception as error:  # an item that nobody foresaw must not cost the others

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from typing import Literal
 
+from fourreal.platform.datajob.note import JobNote
 from fourreal.platform.datajob.shard_task import ShardOutcome
 
 _LINE_EVERY_S = 5.0
@@ -15,8 +17,8 @@ _LINE_EVERY_S = 5.0
 class Progress:
     """Counts outcomes and prints; rates are of this run alone."""
 
-    def __init__(self, name: str, todo: int) -> None:
-        self.name, self.todo = name, todo
+    def __init__(self, name: str, plan: str, todo: int) -> None:
+        self.name, self.plan, self.todo = name, plan, todo
         self.grids = 0
         self.busy_s = 0.0
         self.reasons: Counter[str] = Counter()
@@ -39,12 +41,33 @@ class Progress:
         if sys.stdout.isatty():
             print("\r\033[K", end="")
 
+    def note(self, state: Literal["running", "ended"]) -> JobNote:
+        """What stands beside the output while the job runs."""
+        rate, left_s = self._rate(time.monotonic())
+        return JobNote(
+            job=self.name,
+            plan=self.plan,
+            state=state,
+            todo=self.todo,
+            grids=self.grids,
+            quarantined=dict(self.reasons),
+            items_per_minute=60 * rate,
+            left_s=None if rate == 0 else left_s,
+        )
+
+    def _rate(self, now: float) -> tuple[float, float]:
+        """Items a second, and the seconds to the end."""
+        rate = self._handled / max(now - self.start, 1e-9)
+        return rate, (self.todo - self._handled) / rate if rate > 0 else float("inf")
+
+    @property
+    def _handled(self) -> int:
+        return self.grids + sum(self.reasons.values())
+
     def _line(self, now: float) -> str:
-        handled = self.grids + sum(self.reasons.values())
-        rate = handled / max(now - self.start, 1e-9)
-        left_s = (self.todo - handled) / rate if rate > 0 else float("inf")
+        rate, left_s = self._rate(now)
         return (
-            f"{self.name}  {handled}/{self.todo}  {self.grids} grids  {sum(self.reasons.values())} quarantined  "
+            f"{self.name}  {self._handled}/{self.todo}  {self.grids} grids  {sum(self.reasons.values())} quarantined  "
             f"{60 * rate:.1f} a minute  {duration(left_s)} left"
         )
 

@@ -31,6 +31,9 @@ class QuarantineRecord:
     """Of the source, where the plan knows it."""
 
 
+_RECORD = TypeAdapter(QuarantineRecord)
+
+
 def record_of(item: Item, failure: ItemFailure, attempts: int) -> QuarantineRecord:
     """The record of an item's last failure."""
     return QuarantineRecord(
@@ -61,12 +64,13 @@ def keep_only(storage: Storage, keys: Iterable[str]) -> None:
 
 def list_quarantine(storage: Storage) -> list[QuarantineRecord]:
     """All records, by key. Raises UserError for an unreadable one."""
-    return [_parse(storage, entry.path) for entry in storage.list(FOLDER) if entry.path.endswith(".json")]
+    names = [entry.path for entry in storage.list(FOLDER) if entry.path.endswith(".json")]
+    return [_parse(storage, name, data) for name, data in zip(names, storage.read_many(names), strict=True)]
 
 
-def _parse(storage: Storage, name: str) -> QuarantineRecord:
+def _parse(storage: Storage, name: str, data: bytes) -> QuarantineRecord:
     try:
-        return TypeAdapter(QuarantineRecord).validate_json(storage.read(name))
+        return _RECORD.validate_json(data)
     except ValidationError as error:
         raise UserError(f"{storage.path(name)} is no quarantine record: {error.errors()[0]['msg']}") from None
 

@@ -14,6 +14,7 @@ from fourreal.platform.codec import encode
 from fourreal.platform.datajob.items import Item, ItemFailure, Processor
 from fourreal.platform.datajob.quarantine import record_of, write_quarantine
 from fourreal.platform.grid import Grid
+from fourreal.platform.logs import about
 from fourreal.platform.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -73,10 +74,12 @@ def make_shard(
                 unprepared[item.key].attempts,
             )
         else:
-            outcome = _process(item, processor, order.attempts)
+            with about(sample=item.key):
+                outcome = _process(item, processor, order.attempts)
         if isinstance(outcome, tuple):
             failure, attempts = outcome
-            log.warning("%s goes to quarantine (%s): %s", item.key, failure.reason, failure.message)
+            with about(sample=item.key, reason=failure.reason):
+                log.warning("%s goes to quarantine (%s): %s", item.key, failure.reason, failure.message)
             refused.append(record_of(item, failure, attempts))
         else:
             samples[item.key] = encode(outcome, lossless=order.lossless) if isinstance(outcome, Grid) else outcome

@@ -1,0 +1,52 @@
+"""What of a plan is done already, read from the output folder: a few bytes for each of very many shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fourreal.platform.datajob.plan import Plan
+from fourreal.platform.errors import UserError
+from fourreal.platform.shards import iterate_shards
+from fourreal.platform.storage import Storage
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the shards of a plan stand."""
+
+    shards: npt.NDArray[np.bool_]
+    """By index, whether the shard is done."""
+    quarantined: Mapping[int, tuple[str, ...]]
+    """Keys of the items set aside, of the shards that have any."""
+    grids: int
+    size_bytes: int
+
+    @property
+    def count(self) -> int:
+        """Number of shards that are done."""
+        return int(self.shards.sum())
+
+    @property
+    def missing(self) -> list[int]:
+        """Indices of the others."""
+        return [int(index) for index in np.flatnonzero(~self.shards)]
+
+
+def find_done(out: Storage, plan: Plan) -> Done:
+    """Look at every shard's record. Raises UserError for one that belongs to another plan."""
+    shards = np.zeros(plan.shard_count, bool)
+    quarantined: dict[int, tuple[str, ...]] = {}
+    grids = size_bytes = 0
+    for record in iterate_shards(out):
+        if record.plan != plan.fingerprint or record.index >= plan.shard_count:
+            raise UserError(f"{out.path(record.name)} belongs to another plan: choose another --out")
+        shards[record.index] = True
+        grids += len(record.keys)
+        size_bytes += record.size_bytes
+        if record.quarantined:
+            quarantined[record.index] = record.quarantined
+    return Done(shards, quarantined, grids, size_bytes)
