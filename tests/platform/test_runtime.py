@@ -94,6 +94,27 @@ def _bare_python(folder: Path) -> Path:
     return folder / "bin"
 
 
+def _detach_attach_and_stop(environment: dict[str, str]) -> None:
+    """Jobs outlive who submitted them, end with their own exit status, and end when told."""
+    submit = [sys.executable, "-m", "fourreal.platform.submit", "--address", "http://127.0.0.1:8299"]
+    refused = _run([*submit, "--no-wait", "inspect", "/nowhere"], environment)
+    job_id = refused.split("--attach ")[1].split()[0]
+    attached = subprocess.run(
+        [*submit, "--attach", job_id], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert "/nowhere holds no shards" in attached.stdout
+    assert attached.returncode == 2, attached.stderr
+    long_id = _run([*submit, "--no-wait", "ui", "--port", "8298"], environment).split("--attach ")[1].split()[0]
+    assert "STOPPED" in _run([*submit, "--stop", long_id], environment)
+    assert "ended already" in _run([*submit, "--stop", long_id], environment)
+    unknown = subprocess.run(
+        [*submit, "--attach", "nothing"], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert unknown.returncode == 2
+    assert "knows no job nothing" in unknown.stderr
+    assert job_id in unknown.stderr
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["installed", "shipped"])
@@ -125,6 +146,8 @@ def test_a_job_runs_by_ray_job_submit(how: str, tmp_path: Path, videos: Path) ->
         inspect = [sys.executable, "-m", "fourreal.platform.inspection", str(tmp_path / "out"), "--json"]
         document = json.loads(_run(inspect, here))
         assert (document["grids"], document["quarantined"]) == (4, 0)
+        if how == "installed":
+            _detach_attach_and_stop(here)
     finally:
         _run([sys.executable, "-m", "fourreal.platform.cluster", "stop", "--port", "8299"], here)
 
@@ -146,5 +169,13 @@ def test_source_is_shipped_without_its_environment_and_secrets_are_not(
     assert ".venv" in shipped["excludes"]
     assert shipped["env_vars"]["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
     assert "hush" not in json.dumps(shipped)
+    for name in ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "https://user:hush@server")
+        with pytest.raises(UserError, match=f"{name} holds an address with a password") as error:
+            runtime_env("installed", ROOT)
+        assert "hush" not in str(error.value)
+        monkeypatch.delenv(name)
+    with pytest.raises(UserError, match="the command holds an address with a password"):
+        entrypoint(["render", "--out", "s3://key:hush@bucket/out"])
     with pytest.raises(UserError, match="no fourreal checkout"):
         runtime_env("source", tmp_path)
