@@ -16,7 +16,7 @@ function describe() {
   $("caption").textContent = caption;
   $("licence").textContent = licence;
   const facts = [definitions([
-    ["frames", `${views} views × ${times} times`], ["fps", fps || "unknown"], ["licence", licence || "unknown"], ["source", source],
+    ["frames", `${views} views × ${times} times`], ["fps", fps ? Number(fps.toFixed(2)) : "unknown"], ["licence", licence || "unknown"], ["source", source],
   ])];
   for (const panel of panels.filter((p) => Object.keys(p.facts).length)) {
     const about = element("details", {}, element("summary", {}, panel.label));
