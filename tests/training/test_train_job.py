@@ -51,7 +51,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def base_config(out: str) -> Config:
     return config_of(
-        ("data-a", "data-b"), out, model=SMALL, views=3, times=3, steps=240,
+        ("data-a", "data-b"), out, model=SMALL, views=3, times=3, steps=160,
         batch_size=4, checkpoints={"every": CHECKPOINT_EVERY},
     )  # fmt: skip
 
@@ -70,7 +70,7 @@ def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
     model = load_model(undisturbed / "model", "base")
     assert model.config.height == 16
     assert (undisturbed / "samples.png").stat().st_size > 500
-    assert "steps: 240" in (undisturbed / "config.yaml").read_text()
+    assert "steps: 160" in (undisturbed / "config.yaml").read_text()
     run_id = json.loads((undisturbed / "run.json").read_text())["mlflow_run_id"]
     assert read_description(undisturbed / "model")["training"]["mlflow_run_id"] == run_id
     client = tracking.client().MlflowClient()
@@ -96,7 +96,7 @@ def test_workers_killed_and_stopped_cost_nothing_but_time(undisturbed: Path, wor
     killed: list[int] = []
 
     def torment() -> None:
-        for rank, number, checkpoint in ((0, signal.SIGKILL, CHECKPOINT_EVERY), (1, signal.SIGSTOP, 120)):
+        for rank, number, checkpoint in ((0, signal.SIGKILL, CHECKPOINT_EVERY), (1, signal.SIGSTOP, 80)):
             place = out / "workers" / f"{rank}.json"
             deadline = time.monotonic() + 240
             while time.monotonic() < deadline:
@@ -118,7 +118,7 @@ def test_workers_killed_and_stopped_cost_nothing_but_time(undisturbed: Path, wor
     restored = [entry.value for entry in client.get_metric_history(run_id, "restored_step")]
     assert len(restored) == 2
     assert CHECKPOINT_EVERY <= restored[0] <= restored[1]
-    assert restored[1] >= 120
+    assert restored[1] >= 80
     assert f"worker 1 (process {killed[1]}" in client.get_run(run_id).data.tags["last_hang"]
     weights = load_file(out / "model" / "model.safetensors")
     for name, tensor in load_file(undisturbed / "model" / "model.safetensors").items():
