@@ -25,6 +25,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([*(str(ROOT / room) for room in ROOMS
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side (`-n 2 --dist loadgroup`): one process runs all tests that start Ray, for two Rays at once are more
     than two cores can bear; of the others a file stays together, for its fixtures' sake."""

@@ -143,10 +143,12 @@ def test_a_run_that_fails_is_marked_so(store: Path) -> None:
     assert tracking.client().get_run(ids[0]).info.status == "FAILED"
 
 
-def test_runs_about_the_same_shards_find_each_other(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_about_the_same_shards_find_each_other(
+    store: Path, monkeypatch: pytest.MonkeyPatch, make_grid: Callable[..., Grid]
+) -> None:
     """A data job's record, and a run that read what it made; without an address there is no record."""
     summary = JobSummary(2, {}, 1, [], 10, True, 2, 1.0, 2.0, str(store / "shards"))
-    write_shard(Storage(summary.out), 0, [("a", {"meta.json": b"{}"})])
+    write_shard(Storage(summary.out), 0, [("a", encode(make_grid("a")))])
     record_data_job("render", {"views": 4, "model_sha256": "ab"}, (), summary)
     assert not (store / "outputs").exists()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.tracking_uri())

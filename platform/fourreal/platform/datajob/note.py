@@ -62,11 +62,10 @@ def keeping_note(out: Storage, note: Callable[[Literal["running", "ended"]], Job
             log.warning("the note of progress cannot be written: %s", error)
 
     def keep() -> None:
-        while True:
+        while not stop.wait(EVERY_S):
             write("running")
-            if stop.wait(EVERY_S):
-                return
 
+    write("running")
     thread = threading.Thread(target=keep, daemon=True)
     thread.start()
     try:
