@@ -12,7 +12,8 @@ demo: $(INSTALLED)
 	infra/demo.sh $(OUT)
 
 test: $(INSTALLED)
-	python -m pytest -n 2 --dist loadgroup $(ARGS)
+	python -m pytest -m 'not ray' -n 2 --dist loadfile
+	python -m pytest -m ray # one after the other: two Rays at once are more than two cores bear
 
 lint: $(INSTALLED)
 	ruff check .

@@ -25,21 +25,6 @@ os.environ["PYTHONPATH"] = os.pathsep.join([*(str(ROOT / room) for room in ROOMS
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side (`-n 2 --dist loadgroup`): one process runs all tests that start Ray, for two Rays at once are more
-    than two cores can bear; of the others a file stays together, for its fixtures' sake."""
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _features_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What networks say in tests is kept where nobody looks for it again."""
-    os.environ["FOURREAL_FEATURES"] = str(tmp_path_factory.mktemp("features"))
-
-
 @pytest.fixture
 def shared_data() -> Path:
     """Real assets and videos by others, which are not part of the repository."""
