@@ -57,6 +57,7 @@ function showSplatsOf(view, time) {
 function requestDraw() {
   cancelAnimationFrame(drawRequest);
   drawRequest = requestAnimationFrame(() => {
+    if (!scene) return; // left since it was asked for
     const { width, height, intrinsics } = scene.sequence.facts;
     splatCanvas.closest("figure").style.setProperty("--aspect", width / height);
     const shown = splatCanvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2);
