@@ -18,6 +18,11 @@ MAY_KNOW = {
     "training": {"training", "platform"},
     "evaluation": {"evaluation", "platform", "training.model"},
 }
+TRAINING = (
+    "model", "settings", "recipes", "workers", "data", "encoding",
+    "checkpoint", "engine", "stage", "fit", "report", "run",
+)  # fmt: skip
+"""Packages of the training room, each of which knows only packages before it; the commands beside them know all."""
 
 
 def _sources(room: str) -> list[Path]:
@@ -43,6 +48,16 @@ def test_a_room_imports_only_the_rooms_it_may_know(room: str) -> None:
         for name in _imports(path):
             if name.startswith("fourreal.") and name.count(".") > 1:
                 assert name.startswith(allowed), f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_the_packages_of_training_know_only_those_before_them() -> None:
+    room = ROOT / "training/fourreal/training"
+    assert {path.parent.name for path in room.glob("*/__init__.py")} == set(TRAINING)
+    for place, package in enumerate(TRAINING):
+        known = TRAINING[: place + 1]
+        for path in (room / package).rglob("*.py"):
+            names = {name.split(".")[2] for name in _imports(path) if name.startswith("fourreal.training.")}
+            assert names <= set(known), f"{path.relative_to(ROOT)} imports {names - set(known)}"
 
 
 def test_the_model_needs_nothing_of_ours_and_little_of_others() -> None:

@@ -39,17 +39,17 @@ from train_workload import make_data, settings_of, start_state
 
 from fourreal.platform import tracking
 from fourreal.platform.storage import Storage
-from fourreal.training import checkpoints
-from fourreal.training.assembly import build_model
-from fourreal.training.checkpoint_store import CheckpointStore
-from fourreal.training.checkpoint_writer import CheckpointWriter
-from fourreal.training.checkpoints import TrainState
-from fourreal.training.engine_torch import TorchEngine
-from fourreal.training.loop import Hooks, StepReport, batch_stream, train
-from fourreal.training.objective import objective_of
-from fourreal.training.order import Worker
-from fourreal.training.settings.stage import StageSettings
-from fourreal.training.tracker import Tracker
+from fourreal.training.checkpoint.store import CheckpointStore
+from fourreal.training.checkpoint.writer import CheckpointWriter
+from fourreal.training.engine.torch import TorchEngine
+from fourreal.training.fit import train_state
+from fourreal.training.fit.loop import Hooks, StepReport, batch_stream, train
+from fourreal.training.fit.objective import objective_of
+from fourreal.training.fit.train_state import TrainState
+from fourreal.training.report.tracker import Tracker
+from fourreal.training.stage.assembly import build_model
+from fourreal.training.stage.settings import StageSettings
+from fourreal.training.workers.ranks import Worker
 
 CPU, ALONE = torch.device("cpu"), Worker(0, 1)
 CHECKPOINT_INTERVAL_S = 300.0
@@ -156,7 +156,7 @@ def measure_checkpoint(benchmark: Benchmark, folder: str) -> None:
         ended: list[Any] = []
         began, steps = time.perf_counter(), 0
         state: TrainState = start_state(settings, ALONE)
-        snapshot = checkpoints.snapshot(engine, state, noise, ALONE, "")
+        snapshot = train_state.snapshot(engine, state, noise, ALONE, "")
         copy_s = time.perf_counter() - began
         writer.save(1, snapshot, ended.append)
         while not ended:

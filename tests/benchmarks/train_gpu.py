@@ -46,7 +46,7 @@ def measure_gpu(benchmark: Benchmark) -> None:
 
 def case_figures(size: str, stage: int, compiles: bool) -> dict[str, float]:
     """One case, in this process."""
-    from fourreal.training.engine_deepspeed import DeepSpeedEngine
+    from fourreal.training.engine.deepspeed import DeepSpeedEngine
 
     device = torch.device("cuda")
     with socket.socket() as probe:

@@ -23,11 +23,11 @@ from fourreal.platform.codec import encode
 from fourreal.platform.grid import Grid, GridMeta
 from fourreal.platform.shards import read_grids, write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training.catalogue import BatchShape
-from fourreal.training.data import BatchStream, DataSettings
-from fourreal.training.order import Worker
-from fourreal.training.pixels import to_model
+from fourreal.training.data.batches import BatchStream, DataSettings
+from fourreal.training.data.catalogue import BatchShape
+from fourreal.training.data.pixels import to_model
 from fourreal.training.settings.groups import AugmentSettings
+from fourreal.training.workers.ranks import Worker
 
 VIEWS, TIMES, HEIGHT, WIDTH = 8, 8, 96, 160
 GRIDS, BATCH = 16, 4

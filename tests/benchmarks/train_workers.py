@@ -43,11 +43,11 @@ def rate_of_processes(folder: str, steps: int, worlds: Sequence[int]) -> float:
 
 
 def _worker(folder: str, steps: int, meeting: str, group: int, rank: int, world: int) -> None:
-    from fourreal.training.assembly import build_model
-    from fourreal.training.engine_deepspeed import DeepSpeedEngine
-    from fourreal.training.loop import Hooks, StepReport, train
-    from fourreal.training.order import Worker
-    from fourreal.training.settings.stage import stage_settings
+    from fourreal.training.engine.deepspeed import DeepSpeedEngine
+    from fourreal.training.fit.loop import Hooks, StepReport, train
+    from fourreal.training.stage.assembly import build_model
+    from fourreal.training.stage.settings import stage_settings
+    from fourreal.training.workers.ranks import Worker
 
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "DS_ACCELERATOR": "cpu"}
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)

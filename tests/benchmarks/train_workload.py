@@ -10,14 +10,14 @@ from fourreal.platform.codec import encode
 from fourreal.platform.grid import Grid, GridMeta
 from fourreal.platform.shards import write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training.checkpoints import TrainState
-from fourreal.training.guard import Guard
-from fourreal.training.loop import batch_stream
-from fourreal.training.losses import LossRecord
-from fourreal.training.order import Worker
+from fourreal.training.fit.guard import Guard
+from fourreal.training.fit.loop import batch_stream
+from fourreal.training.fit.losses import LossRecord
+from fourreal.training.fit.train_state import TrainState
 from fourreal.training.settings.config import Config
 from fourreal.training.settings.groups import EngineSettings, ModelSettings
-from fourreal.training.settings.stage import StageSettings, stage_settings
+from fourreal.training.stage.settings import StageSettings, stage_settings
+from fourreal.training.workers.ranks import Worker
 
 VIEWS, TIMES, HEIGHT, WIDTH = 8, 8, 96, 160
 

@@ -104,6 +104,8 @@ def test_only_grids_that_all_models_made_count(folders: dict[str, str], capsys: 
         (["fine", "fine"], "cannot be told apart by fine, fine"),
         (["fine", "twin", "--names", "a"], "--names gives 1 names for 2 folders"),
         (["fine", "twin", "--names", "average", "b"], "cannot be told apart"),
+        (["fine", "coarse", "--resamples", "0"], "--resamples 0 leaves nothing to compare by"),
+        (["fine", "coarse", "--workers", "0"], "--workers must be at least 1, not 0"),
         (["fine", "references"], "none of 8 grids can be compared"),
     ],
 )

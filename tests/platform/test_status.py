@@ -102,11 +102,14 @@ def test_a_training_run_is_told_by_stage_from_notes_and_whole_checkpoints(
 
 
 def test_the_files_of_a_training_run_are_those_that_training_writes() -> None:
-    from fourreal.training import checkpoint_store, launch, lead, stopping, tracker, worker
+    from fourreal.training.checkpoint import store
+    from fourreal.training.report import tracker
+    from fourreal.training.run import launch, lead, worker
+    from fourreal.training.workers import stopping
 
-    written = (launch.RUN_FILE, lead.RESULT_FILE, stopping.STOPPED_FILE, checkpoint_store.MANIFEST_FILE)
+    written = (launch.RUN_FILE, lead.RESULT_FILE, stopping.STOPPED_FILE, store.MANIFEST_FILE)
     assert written == (status.RUN, status.RESULT, status.STOPPED, status.MANIFEST)
-    assert f"{worker.CHECKPOINT_FOLDER}/{checkpoint_store._name(7)}".startswith(status.CHECKPOINT)
+    assert f"{worker.CHECKPOINT_FOLDER}/{store._name(7)}".startswith(status.CHECKPOINT)
     assert tracker.PROGRESS_FILE == note.NOTE
     assert {"step", "steps", "loss", "samples_per_s", "left_s"} <= set(tracker.ProgressNote.__dataclass_fields__)
     assert {"steps", "end_loss", "samples_per_s"} <= set(launch.StageResult.__dataclass_fields__)

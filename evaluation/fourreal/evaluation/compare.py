@@ -10,21 +10,17 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from fourreal.evaluation.baselines import BASELINES
 from fourreal.evaluation.comparison import Contest, comparison_text, contests
 from fourreal.evaluation.grid_scores import MODEL
-from fourreal.evaluation.metrics import STANDARD
-from fourreal.evaluation.networks import Device
-from fourreal.evaluation.networks.feature_cache import default_folder
-from fourreal.evaluation.pretrained import REGISTRY
-from fourreal.evaluation.protocol import PROTOCOLS
 from fourreal.evaluation.records import Recorded, record, rows_of, slug
 from fourreal.evaluation.scoring import Scoreboard
-from fourreal.evaluation.scoring_job import ScoringJob, score_folder
+from fourreal.evaluation.scoring_job import score_folder
+from fourreal.evaluation.scoring_options import ScoringOptions
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.config import as_document, as_yaml, command
 from fourreal.platform.errors import UserError
@@ -32,7 +28,7 @@ from fourreal.platform.storage import Storage
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ScoringOptions):
     """Compare models on the grids that all of them generated, beside baselines that learn nothing."""
 
     predictions: Annotated[tuple[str, ...], tyro.conf.Positional]
@@ -43,24 +39,6 @@ class Config:
     """Folder for the table and its numbers."""
     names: tuple[str, ...] = ()
     """What to call the models (default: the folders' names)."""
-    metrics: tuple[str, ...] = STANDARD
-    """Which metrics, by name; an unknown name lists them, `all` takes them all."""
-    protocol: Literal["4real-video", "4real-video-v2"] | None = None
-    """The metrics of a paper's table instead."""
-    weights: str | None = None
-    """Folder or s3:// address of published weights (default: $FOURREAL_WEIGHTS, else ~/.cache/fourreal/weights)."""
-    features: Path | None = None
-    """Folder that keeps what networks said (default: $FOURREAL_FEATURES, else ~/.cache/fourreal/features)."""
-    allow_few: bool = False
-    """Give FID and FVD for fewer frames or videos than they need, marked in the table."""
-    device: Device = "cpu"
-    """Where the published networks run."""
-    workers: int = 1
-    """Processes that score, one core (or GPU) each."""
-    resamples: int = 1000
-    """Sets of grids drawn for each interval; ten times as many exchanges for each test."""
-    seed: int = 0
-    """Seed of those draws."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +58,13 @@ def run(config: Config) -> None:
 def compare(config: Config) -> Comparison:
     """Like `run`, with the result."""
     names = _names(config)
+    if config.resamples == 0:
+        raise UserError("--resamples 0 leaves nothing to compare by: give at least 1")
     out = Storage(config.out)
     out.check_writable()
     keys, left_out = _common_keys(config, names)
     boards = {
-        name: score_folder(_job(config, folder), config.workers, keys)
+        name: score_folder(config.job(folder, config.references), config.workers, keys)
         for name, folder in zip(names, config.predictions, strict=True)
     }
     for name, board in boards.items():
@@ -113,19 +93,6 @@ def _names(config: Config) -> tuple[str, ...]:
     if len({slug(name) for name in (*names, *BASELINES)}) != len(names) + len(BASELINES):
         raise UserError(f"the models cannot be told apart by {', '.join(names)}: give each its own name with --names")
     return names
-
-
-def _job(config: Config, predictions: str) -> ScoringJob:
-    return ScoringJob(
-        predictions,
-        config.references,
-        PROTOCOLS[config.protocol].metrics if config.protocol else config.metrics,
-        config.weights,
-        config.device,
-        config.allow_few,
-        config.features or default_folder(),
-        REGISTRY,
-    )
 
 
 def _common_keys(config: Config, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:

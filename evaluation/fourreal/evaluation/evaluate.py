@@ -11,20 +11,17 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fourreal.evaluation.grid_scores import METHODS, MODEL
-from fourreal.evaluation.metrics import STANDARD
-from fourreal.evaluation.networks import Device
-from fourreal.evaluation.networks.feature_cache import default_folder
 from fourreal.evaluation.pairing import pair_up
 from fourreal.evaluation.pictures import write_pictures, write_plot
-from fourreal.evaluation.pretrained import REGISTRY
-from fourreal.evaluation.protocol import PROTOCOLS, Protocol
+from fourreal.evaluation.protocol import Protocol
 from fourreal.evaluation.records import Recorded, record, register, rows_of
 from fourreal.evaluation.report import Intervals, protocol_table, table
 from fourreal.evaluation.scoring import Scoreboard
-from fourreal.evaluation.scoring_job import ScoringJob, score_folder
+from fourreal.evaluation.scoring_job import score_folder
+from fourreal.evaluation.scoring_options import ScoringOptions
 from fourreal.evaluation.shelf import Shelf
 from fourreal.evaluation.significance import interval
 from fourreal.platform.config import as_document, as_yaml, command
@@ -35,7 +32,7 @@ SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ScoringOptions):
     """Compare generated grids with the true ones, over the frames that were generated."""
 
     predictions: str
@@ -44,24 +41,6 @@ class Config:
     """Folder of the true grids; pairs are found by key."""
     out: str | None = None
     """Folder for table, scores, pictures and page (default: `evaluation` inside the predictions)."""
-    metrics: tuple[str, ...] = STANDARD
-    """Which metrics, by name; an unknown name lists them, `all` takes them all."""
-    protocol: Literal["4real-video", "4real-video-v2"] | None = None
-    """A paper's table instead: its metrics in its layout, its published rows beside."""
-    weights: str | None = None
-    """Folder or s3:// address of published weights (default: $FOURREAL_WEIGHTS, else ~/.cache/fourreal/weights)."""
-    features: Path | None = None
-    """Folder that keeps what networks said (default: $FOURREAL_FEATURES, else ~/.cache/fourreal/features)."""
-    allow_few: bool = False
-    """Give FID and FVD for fewer frames or videos than they need, marked in the table."""
-    device: Device = "cpu"
-    """Where the published networks run."""
-    workers: int = 1
-    """Processes that score, one core (or GPU) each; the scores do not depend on their number."""
-    resamples: int = 1000
-    """Sets of grids drawn for each confidence interval; 0 leaves the intervals out."""
-    seed: int = 0
-    """Seed of those draws."""
     shown: int = 16
     """Most grids on the page; contact sheet and videos show the first four."""
     register: str | None = None
@@ -87,17 +66,7 @@ def run(config: Config) -> None:
 def evaluate(config: Config) -> Evaluation:
     """Like `run`, with the result."""
     _check(config)
-    protocol = PROTOCOLS[config.protocol] if config.protocol else None
-    job = ScoringJob(
-        config.predictions,
-        config.references,
-        protocol.metrics if protocol else config.metrics,
-        config.weights,
-        config.device,
-        config.allow_few,
-        config.features or default_folder(),
-        REGISTRY,
-    )
+    protocol, job = config.table, config.job(config.predictions, config.references)
     job.choose()  # an unknown metric stops here
     out = Storage(config.out or f"{config.predictions.rstrip('/')}/evaluation")
     out.check_writable()
@@ -123,10 +92,6 @@ def evaluate(config: Config) -> Evaluation:
 
 
 def _check(config: Config) -> None:
-    if config.workers < 1:
-        raise UserError(f"--workers must be at least 1, not {config.workers}")
-    if config.resamples < 0:
-        raise UserError(f"--resamples must be 0 or more, not {config.resamples}")
     if (config.register is None) != (config.model is None):
         raise UserError("--register NAME and --model FOLDER go together: give both or neither")
     if config.model:

@@ -18,8 +18,14 @@ from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, ru
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import read_record, read_shard, require_shards
 from fourreal.platform.storage import Storage
-from fourreal.training.encoding import EncoderSettings, GridEncoder, NumberType, fingerprint
-from fourreal.training.latent_cache import EMPTY_FILE, Fingerprint, LatentCache, source_fingerprint, write_empty_text
+from fourreal.training.data.latent_cache import (
+    EMPTY_FILE,
+    Fingerprint,
+    LatentCache,
+    source_fingerprint,
+    write_empty_text,
+)
+from fourreal.training.encoding.grids import EncoderSettings, GridEncoder, NumberType, fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)

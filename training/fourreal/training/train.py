@@ -13,12 +13,12 @@ from dataclasses import replace
 
 from fourreal.platform.config import as_yaml, command_of_stages
 from fourreal.platform.tracking import run_address
-from fourreal.training.exports import MODEL_FOLDER
-from fourreal.training.launch import StageResult, run_stage
 from fourreal.training.recipes import CHAINS, RECIPES
+from fourreal.training.run.launch import StageResult, run_stage
 from fourreal.training.settings.checks import check
 from fourreal.training.settings.config import Config
-from fourreal.training.settings.stage import stage_settings
+from fourreal.training.stage.exports import MODEL_FOLDER
+from fourreal.training.stage.settings import stage_settings
 
 _MISHAPS = ("skipped_steps", "rollbacks", "failed_checkpoints")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from fourreal.platform.repeating import repeating
 from fourreal.platform.storage import Storage
 
 NOTE = "progress.json"
@@ -53,7 +53,6 @@ def keeping_note(out: Storage, note: Callable[[Literal["running", "ended"]], Job
 
     A note that cannot be written costs the job nothing.
     """
-    stop = threading.Event()
 
     def write(state: Literal["running", "ended"]) -> None:
         try:
@@ -61,18 +60,11 @@ def keeping_note(out: Storage, note: Callable[[Literal["running", "ended"]], Job
         except Exception as error:  # each object store has errors of its own
             log.warning("the note of progress cannot be written: %s", error)
 
-    def keep() -> None:
-        while not stop.wait(EVERY_S):
-            write("running")
-
     write("running")
-    thread = threading.Thread(target=keep, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(lambda: write("running"), EVERY_S):
+            yield
     finally:
-        stop.set()
-        thread.join()
         write("ended")
 
 

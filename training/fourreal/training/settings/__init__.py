@@ -1,1 +1,1 @@
-"""What a person asks of `fourreal train` (`config`, `groups`), its checks, and what follows for a worker (`stage`)."""
+"""What a person asks of `fourreal train`, as plain data: the fields by group, and what is wrong with them alone."""

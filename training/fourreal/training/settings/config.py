@@ -7,7 +7,6 @@ from typing import Annotated
 
 import tyro
 
-from fourreal.training.catalogue import Stage
 from fourreal.training.model.flow import TimeSampling
 from fourreal.training.settings.groups import (
     AugmentSettings,
@@ -20,6 +19,7 @@ from fourreal.training.settings.groups import (
     OptimizerSettings,
     RestartSettings,
     SampleSettings,
+    Stage,
     ValidationSettings,
 )
 

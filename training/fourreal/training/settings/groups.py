@@ -7,6 +7,7 @@ from typing import Literal
 
 from fourreal.training.model import Architecture, TrainPolicy
 
+Stage = Literal["base", "grid", "upsampler"]
 ZeroStage = Literal[0, 1, 2, 3]
 Offload = Literal["none", "cpu", "nvme"]
 

@@ -1,0 +1,74 @@
+"""What a run takes, reckoned before it begins, against what it does take; and what does not fit."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from configs import SMALL, config_of
+
+from fourreal.platform.errors import UserError
+from fourreal.training.engine.torch import TorchEngine
+from fourreal.training.run.preflight import check_room, reckon
+from fourreal.training.stage.assembly import build_model
+from fourreal.training.stage.settings import StageSettings, stage_settings
+from fourreal.training.train import run
+
+MakeFolder = Callable[..., str]
+
+
+def settings_of(folder: str, out: Path, **fields: Any) -> StageSettings:
+    fields = {"model": SMALL, "views": 3, "times": 3, "batch_size": 2, "workers": 1, **fields}
+    return stage_settings(config_of((folder,), str(out), **fields))
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_checkpoint_is_as_large_as_reckoned(make_folder: MakeFolder, tmp_path: Path, ema_decay: float) -> None:
+    settings = settings_of(make_folder("a"), tmp_path / "out", optimizer={"ema_decay": ema_decay})
+    engine = TorchEngine(build_model(settings, None), torch.device("cpu"), settings.optimizer, settings.engine)
+    frames, given = torch.rand(2, 3, 3, 16, 24), torch.zeros(2, 3, dtype=torch.bool)
+    engine.backward(engine.forward(frames, torch.rand(2), given, torch.zeros(2, dtype=torch.int64)).sum())
+    engine.step(1e-3)
+    torch.save(engine.snapshot(), tmp_path / "snapshot")
+    assert (tmp_path / "snapshot").stat().st_size == pytest.approx(reckon(settings).checkpoint, rel=0.05)
+    assert reckon(settings).export == sum(4 * parameter.numel() for parameter in engine.model.parameters())
+
+
+def test_workers_share_what_zero_splits(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder("a")
+
+    def worker_bytes(stage: int, workers: int = 4) -> int:
+        return reckon(settings_of(folder, tmp_path, workers=workers, engine={"zero_stage": stage})).worker
+
+    weights = reckon(settings_of(folder, tmp_path)).export
+    assert worker_bytes(0) == worker_bytes(3, workers=1)
+    falls = [worker_bytes(stage) - worker_bytes(stage + 1) for stage in range(3)]
+    assert falls == pytest.approx([2 * weights * 3 / 4, weights * 3 / 4, weights * 3 / 4], rel=1e-3)
+
+
+def test_too_little_memory_or_disk_is_one_sentence_before_anything_is_written(
+    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    config = config_of((make_folder("a"),), str(tmp_path / "out"), model=SMALL, views=3, times=3, workers=2)
+    need = reckon(stage_settings(config))
+    check_room(stage_settings(config))
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * need.worker - 2))
+        with pytest.raises(UserError, match="of memory a worker, and this machine has for each of 2"):
+            run(config)
+    with monkeypatch.context() as patch:
+        free = 3 * need.checkpoint + need.export - 1
+        patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+        with pytest.raises(UserError, match=r"3 checkpoints of .* free: free some, or choose another --out"):
+            run(config)
+        made = tmp_path / "out/checkpoints/step-1/part"  # what an earlier checkpoint holds, the next ones may
+        made.parent.mkdir(parents=True)
+        made.write_bytes(b"1")
+        check_room(stage_settings(config))

@@ -1,0 +1,1 @@
+"""Grids and captions as latents and embeddings, before training: what `fourreal precompute` computes."""
