@@ -207,6 +207,12 @@ class TestOnRay:
         assert (mended.grids, mended.made_now, dict(mended.quarantined)) == (8, 3, {})
         assert not list((tmp_path / "out" / "quarantine").iterdir())
 
+    def test_shards_that_wait_in_a_worker_do_not_die_with_it(self, tmp_path: Path) -> None:
+        faults = tmp_path / "faults.json"
+        faults.write_text('{"1": "die"}')
+        summary = run_data_job(numbers_job(tmp_path / "out", 16, faults=faults, items_per_shard=1, workers=2))
+        assert (list(summary.missing_shards), summary.grids) == ([1], 15)
+
     def test_more_shards_than_one_execution_takes_come_out_the_same_and_are_counted_for_prometheus(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -36,6 +36,9 @@ _RESTARTS = 3
 """A worker process that dies is replaced this often before its shard is given up."""
 _SHARDS_AT_ONCE, _SHARDS_OF_WORKER_AT_ONCE = 4096, 64
 """Shards of one execution of Ray Data, at least; workers begin anew with each."""
+_MANY_SHARDS = 8
+"""For each worker: then one more waits in it, since Ray Data looks for finished tasks when all of them are, or each
+0.1 s, and a worker with nothing waiting stands still meanwhile. Of few, one that waits may be what another lacks."""
 _DIGEST_AFTER = 1000
 """Shards after which their records are written into a digest; later on, a quarter of those that are there."""
 
@@ -195,7 +198,8 @@ def _run_on_ray(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], wor
     """The outcomes of the shards `todo`, as they come.
 
     A block of Ray Data is one shard, and it holds all its blocks at once: so some thousands of shards are one
-    execution, which keeps memory the same for whatever number of shards.
+    execution, which keeps memory the same for whatever number of shards. Shards that were lost with their workers are
+    tried once more at the end.
     """
     from ray.data import DataContext
 
@@ -204,28 +208,44 @@ def _run_on_ray(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], wor
     context.enable_progress_bars = False
     # A shard whose worker dies for ever is reported as missing; it must not take the others down.
     context.max_errored_blocks = -1
+    lost = set(todo)
+    ahead = (job.preparation.ahead if job.preparation else 0) + (len(todo) >= _MANY_SHARDS * workers)
+    for orders in _in_pieces(job, plan, todo, workers):
+        for outcome in _execute(out, job, orders, workers, ahead):
+            lost.remove(outcome.index)
+            yield outcome
+    # A worker that a shard kills takes down what waits in it: those get workers in which nothing else is.
+    for orders in _in_pieces(job, plan, sorted(lost), workers):
+        yield from _execute(out, job, orders, workers, ahead=0)
+
+
+def _in_pieces(job: DataJob, plan: Plan, todo: Sequence[int], workers: int) -> Iterator[list[ShardOrder]]:
+    """Orders for the shards `todo`, as many at a time as one execution takes."""
     at_once = max(_SHARDS_AT_ONCE, _SHARDS_OF_WORKER_AT_ONCE * workers)
     for first in range(0, len(todo), at_once):
-        orders = [
+        yield [
             ShardOrder(index, plan.items_of(index), plan.fingerprint, lossless=job.lossless)
             for index in todo[first : first + at_once]
         ]
-        yield from _execute(out, job, orders, min(workers, len(orders)))
 
 
-def _execute(out: Storage, job: DataJob, orders: Sequence[ShardOrder], workers: int) -> Iterator[ShardOutcome]:
+def _execute(
+    out: Storage, job: DataJob, orders: Sequence[ShardOrder], workers: int, ahead: int
+) -> Iterator[ShardOutcome]:
+    """`ahead` is how many shards wait in each worker beside the one it makes."""
     import ray
     from ray.data import ActorPoolStrategy
 
-    side_by_side = 1 + (job.preparation.ahead if job.preparation else 0)
+    workers = min(workers, len(orders))
+    prepared = min(ahead, job.preparation.ahead) if job.preparation else 0
     orders_json = [{"order": _ORDER.dump_json(order).decode()} for order in orders]
     outcomes = ray.data.from_items(orders_json, override_num_blocks=len(orders)).map(
         _ShardMaker,
         fn_constructor_args=(out, job.name, job.make_processor, job.preparation, workers),
         compute=ActorPoolStrategy(
-            size=workers, max_tasks_in_flight_per_actor=side_by_side, enable_true_multi_threading=True
+            size=workers, max_tasks_in_flight_per_actor=1 + ahead, enable_true_multi_threading=True
         ),
-        max_concurrency=side_by_side,
+        max_concurrency=1 + prepared,
         num_cpus=1,
         num_gpus=job.gpus_per_worker,
         max_restarts=_RESTARTS,  # Ray Data's own default is to restart for ever

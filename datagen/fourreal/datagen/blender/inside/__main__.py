@@ -11,6 +11,8 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fourreal.datagen.blender.failure import WorkerFailure
@@ -24,9 +26,10 @@ def main() -> None:
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     _die_with(parent)
     connection = socket.socket(fileno=descriptor)
-    from fourreal.datagen.blender.inside.session import Session
+    with _seeing_one_core():
+        from fourreal.datagen.blender.inside.session import Session
 
-    session = Session()
+        session = Session()
     send(connection, {"ready": True})
     while True:
         try:
@@ -41,6 +44,21 @@ def main() -> None:
         send(connection, answer)
     # Blender's own tear-down at exit prints leaks and can crash in Cycles; there is nothing left to save.
     os._exit(0)
+
+
+@contextmanager
+def _seeing_one_core() -> Iterator[None]:
+    """Import Blender inside: it starts as many threads as the cores that it is allowed then.
+
+    There is a worker for each core, and a second thread is no faster: its waiting alone took two thirds of a core.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
 
 
 def _answer(session: Any, request: dict[str, Any], block: int | None) -> dict[str, Any]:
