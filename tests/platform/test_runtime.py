@@ -171,11 +171,11 @@ def test_source_is_shipped_without_its_environment_and_secrets_are_not(
     assert "hush" not in json.dumps(shipped)
     for name in ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI"):
         monkeypatch.setenv(name, "https://user:hush@server")
-        with pytest.raises(UserError, match=f"{name} holds an address with a password") as error:
+        with pytest.raises(UserError, match=f"{name} holds a password") as error:
             runtime_env("installed", ROOT)
         assert "hush" not in str(error.value)
         monkeypatch.delenv(name)
-    with pytest.raises(UserError, match="the command holds an address with a password"):
+    with pytest.raises(UserError, match="the command holds a password"):
         entrypoint(["render", "--out", "s3://key:hush@bucket/out"])
     with pytest.raises(UserError, match="no fourreal checkout"):
         runtime_env("source", tmp_path)

@@ -34,6 +34,7 @@ import yaml
 
 from fourreal.platform import logs
 from fourreal.platform.errors import UserError
+from fourreal.platform.redaction import redact
 
 ConfigT = TypeVar("ConfigT")
 Recipe = Callable[[], Mapping[str, Any]]
@@ -136,7 +137,7 @@ def _status(job: Callable[[], object], prog: str) -> int:
     try:
         status = job()
     except UserError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        print(redact(f"{prog}: {error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output (`| head`) has gone: no fault, and nobody to tell
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush

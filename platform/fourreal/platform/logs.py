@@ -1,7 +1,8 @@
 """What is logged, and what it is about: plain lines for a person, or with FOURREAL_LOG=json one JSON object a line.
 
 `with about(job="render", plan="3f2a", shard=7, sample="chair"):` puts these keys on every record of the block, in its
-thread, whoever logs it; so one query finds all that happened to one sample of one plan.
+thread, whoever logs it; so one query finds all that happened to one sample of one plan. No secret is written that
+`redaction` knows for one.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
+
+from fourreal.platform.redaction import redact
 
 FORMAT_VARIABLE = "FOURREAL_LOG"
 _LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -31,10 +36,20 @@ def about(**keys: str | int) -> Iterator[None]:
 
 
 def configure() -> None:
-    """Set up logging of this process; does nothing where somebody has."""
+    """Set up logging of this process, where nobody has, and how it reports the exception that ends it."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if os.environ.get(FORMAT_VARIABLE) == "json" else logging.Formatter(_LINE))
+    handler.setFormatter(JsonFormatter() if os.environ.get(FORMAT_VARIABLE) == "json" else _LineFormatter(_LINE))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    sys.excepthook = _report_end
+
+
+def _report_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(redact("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
+
+
+class _LineFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -47,9 +62,9 @@ class JsonFormatter(logging.Formatter):
             "time": f"{stamp}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
             **_subject.get(),
         }
         if record.exc_info:
-            document["traceback"] = self.formatException(record.exc_info)
+            document["traceback"] = redact(self.formatException(record.exc_info))
         return json.dumps(document, default=str)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from fourreal.platform.cli import find
 from fourreal.platform.config import command
 from fourreal.platform.errors import UserError
 from fourreal.platform.logs import FORMAT_VARIABLE
+from fourreal.platform.redaction import redact
 from fourreal.platform.runtime import DASHBOARD_PORT
 
 _LOOK_EVERY_S = 0.5
@@ -41,7 +41,6 @@ _FORWARDED = (
 )
 """What a job needs as well. Credentials are not sent: a job's command and environment are visible on the dashboard, and
 its workers have those of the cluster."""
-_PASSWORD_IN_ADDRESS = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -73,17 +72,16 @@ def entrypoint(job: Sequence[str]) -> str:
     found = find(job[0]) if job else None
     if found is None:
         raise UserError("write the command to run behind the options, as in `fourreal submit render --out ...`")
-    for word in job:
-        _refuse_password(word, "the command")
+    _refuse_secret(" ".join(job), "the command")
     return shlex.join(["python", "-m", found.module, *job[1:]])
 
 
-def _refuse_password(text: str, where: str) -> None:
+def _refuse_secret(text: str, where: str) -> None:
     """A job's command and environment can be read by all who can see the dashboard."""
-    if _PASSWORD_IN_ADDRESS.search(text):
+    if redact(text) != text:
         raise UserError(
-            f"{where} holds an address with a password, which everyone would see on the dashboard: leave it out, and "
-            "give the cluster's machines the secret (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for MLflow)"
+            f"{where} holds a password or another secret, which everyone would see on the dashboard: leave it out, and "
+            "give it to the cluster's machines (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for MLflow)"
         )
 
 
@@ -91,7 +89,7 @@ def runtime_env(ship: str, folder: Path) -> dict[str, Any]:
     """Ray's runtime environment for the job. Raises UserError when there is no source to ship in `folder`."""
     variables = {name: os.environ[name] for name in _FORWARDED if name in os.environ}
     for name, value in variables.items():
-        _refuse_password(value, name)
+        _refuse_secret(value, name)
     if ship == "installed":
         return {"env_vars": variables}
     if not all((folder / room / "fourreal").is_dir() for room in ROOMS):

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from fourreal.platform.redaction import redact, redact_fields
+
 DEFAULT_FOLDER = Path("outputs/mlflow")
 DEFAULT_PORT = 5000
 _PARAMETER_LENGTH = 500  # MLflow refuses longer ones
@@ -41,13 +43,14 @@ def run(
     """Record what happens in the block as one MLflow run; yields its id.
 
     Give the `run_id` of an earlier block to go on with that run after a restart. Nested parameters are
-    flattened (`flow.steps`). An exception marks the run as failed and goes on.
+    flattened (`flow.steps`). An exception marks the run as failed and goes on. No secret is recorded (see `redaction`).
     """
     mlflow = client()
     _use_experiment(experiment)
-    with mlflow.start_run(run_id=run_id, run_name=None if run_id else name, tags=dict(tags or {})) as active:
+    shown_name = None if run_id else redact(name)
+    with mlflow.start_run(run_id=run_id, run_name=shown_name, tags=redact_fields(tags or {})) as active:
         if run_id is None:
-            mlflow.log_params({k: str(v)[:_PARAMETER_LENGTH] for k, v in flatten(parameters).items()})
+            mlflow.log_params({k: v[:_PARAMETER_LENGTH] for k, v in redact_fields(flatten(parameters)).items()})
         yield str(active.info.run_id)
 
 

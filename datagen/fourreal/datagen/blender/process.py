@@ -18,6 +18,7 @@ import psutil
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.protocol import receive, send
 from fourreal.datagen.scratch import ScratchFolder
+from fourreal.platform.redaction import is_secret
 
 _TAIL_BYTES = 4000
 _POLL_S = 0.05
@@ -106,7 +107,7 @@ class ChildProcess:
 
     def _environment(self) -> dict[str, str]:
         return {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not is_secret(name)},
             # Wherever the parent found this package, the child finds the same one.
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
             "PYTHONHASHSEED": "0",  # so that nothing in an exported file hangs on the order of a set

@@ -27,7 +27,7 @@ class CLIP:
     def __init__(self, folder: Path, device: str) -> None:
         from transformers import AutoTokenizer, CLIPModel
 
-        self.model: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
+        self.model: Any = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         self.model.to(device).eval()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.device = device

@@ -68,7 +68,7 @@ class VideoScore:
         dtype = torch.bfloat16 if device == "cuda" else torch.float32  # bfloat16 as published; CPUs crawl in it
         self.model: Any
         self.model, report = Regressor.from_pretrained(
-            folder, local_files_only=True, dtype=dtype, output_loading_info=True
+            folder, local_files_only=True, dtype=dtype, output_loading_info=True, use_safetensors=True
         )
         if lacking := sorted(report["missing_keys"]):
             raise ValueError(f"the files hold no {lacking[0]}")  # transformers would draw it at random

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fourreal.platform.datajob.items import Item, ItemFailure
 from fourreal.platform.errors import UserError
+from fourreal.platform.redaction import redact
 from fourreal.platform.storage import Storage
 
 FOLDER = "quarantine"
@@ -35,14 +36,14 @@ _RECORD = TypeAdapter(QuarantineRecord)
 
 
 def record_of(item: Item, failure: ItemFailure, attempts: int) -> QuarantineRecord:
-    """The record of an item's last failure."""
+    """The record of an item's last failure, without the secrets that its messages may hold."""
     return QuarantineRecord(
         key=item.key,
-        source=item.source,
+        source=redact(item.source),
         stage=failure.stage,
         reason=failure.reason,
-        message=failure.message,
-        stderr_tail=failure.stderr_tail[-_TAIL:],
+        message=redact(failure.message),
+        stderr_tail=redact(failure.stderr_tail)[-_TAIL:],
         attempts=attempts,
         sha256=str(item.spec.get("sha256", "")),
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fourreal.datagen.blender.confinement import confine
 from fourreal.datagen.blender.failure import WorkerFailure
 from fourreal.datagen.blender.protocol import receive, send
 
@@ -24,7 +25,8 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Serve requests; never returns to the interpreter's own exit."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    _die_with(parent)
+    confine()
+    _die_with(parent)  # after that: a change of what a process may do makes Linux forget the wish
     connection = socket.socket(fileno=descriptor)
     with _seeing_one_core():
         from fourreal.datagen.blender.inside.session import Session

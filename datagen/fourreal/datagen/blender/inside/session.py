@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import bpy
+
 from fourreal.datagen.blender.inside.devices import list_gpus
 from fourreal.datagen.blender.inside.export import export_model
 from fourreal.datagen.blender.inside.gltf import ImportedAsset, import_assets
@@ -26,6 +28,9 @@ class Session:
 
     def __init__(self) -> None:
         self._imported: ImportedAsset | None = None
+        # As by default, and said once more: no script, driver expression or add-on comes out of a file.
+        bpy.context.preferences.filepaths.use_scripts_auto_execute = False
+        bpy.context.preferences.system.use_online_access = False
 
     def handle(self, request: dict[str, Any], block: int | None) -> dict[str, Any]:
         """Do one request; `block` is the descriptor of the memory for pixels.

@@ -81,7 +81,7 @@ class LtxBackbone(Backbone):
         where = transformer_folder(source)
         found = LTXVideoTransformer3DModel.load_config(**where).get("_class_name")
         check_class(source, found, "LTXVideoTransformer3DModel")
-        transformer = LTXVideoTransformer3DModel.from_pretrained(**where, torch_dtype=dtype)
+        transformer = LTXVideoTransformer3DModel.from_pretrained(**where, torch_dtype=dtype, use_safetensors=True)
         backbone = cls(transformer, LtxConfig(transformer=plain(transformer.config), fps=fps))
         backbone.context_embedding.to(dtype)
         align(backbone)

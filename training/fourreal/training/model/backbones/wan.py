@@ -85,7 +85,7 @@ class WanBackbone(Backbone):
         """
         where = transformer_folder(source)
         check_class(source, WanTransformer3DModel.load_config(**where).get("_class_name"), "WanTransformer3DModel")
-        backbone = cls(WanTransformer3DModel.from_pretrained(**where, torch_dtype=dtype))
+        backbone = cls(WanTransformer3DModel.from_pretrained(**where, torch_dtype=dtype, use_safetensors=True))
         backbone.context_embedding.to(dtype)  # the transformer keeps some of its parts in float32
         align(backbone)
         return backbone
