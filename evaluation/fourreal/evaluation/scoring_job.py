@@ -15,7 +15,7 @@ from fourreal.evaluation.pretrained import REGISTRY, Weights, WeightsStore
 from fourreal.evaluation.scoring import Scoreboard
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.errors import UserError
-from fourreal.platform.runtime import ray_session
+from fourreal.platform.runtime import compute_in_this_thread, ray_session
 from fourreal.platform.storage import Storage
 
 _RESTARTS = 2
@@ -79,6 +79,7 @@ class _Scorer:
     """The actor: its own shelves and networks, and the feature cache of its machine."""
 
     def __init__(self, job: ScoringJob) -> None:
+        compute_in_this_thread()
         self.metrics = job.choose()
         self.predictions, self.references = Shelf(Storage(job.predictions)), Shelf(Storage(job.references))
 

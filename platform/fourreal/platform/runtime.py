@@ -52,6 +52,13 @@ def ray_session(cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+def compute_in_this_thread() -> None:
+    """For Ray's workers: OpenCV would start a thread for each core of the machine in each of them."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
 def start_head(cpus: int | None = None, dashboard_port: int = DASHBOARD_PORT) -> str:
     """Start a Ray head on loopback that outlives this process, for `ray job submit`; returns its address.
 

@@ -28,7 +28,7 @@ from fourreal.platform.datajob.summary import JobSummary
 from fourreal.platform.errors import UserError
 from fourreal.platform.logs import about
 from fourreal.platform.record_digest import write_digest
-from fourreal.platform.runtime import ray_session
+from fourreal.platform.runtime import compute_in_this_thread, ray_session
 from fourreal.platform.shards import is_record, list_shards
 from fourreal.platform.storage import Storage
 
@@ -161,6 +161,7 @@ class _ShardMaker:
         workers: int,
     ) -> None:
         logs.configure()
+        compute_in_this_thread()
         self.out, self.job = out, job
         self.make_processor = make_processor
         self.processor: Processor | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fourreal.platform.runtime import compute_in_this_thread
 from fourreal.training.checkpoint.snapshots import copied
 from fourreal.training.checkpoint.store import CheckpointStore
 from fourreal.training.checkpoint.writer import CheckpointWriter
@@ -181,6 +182,7 @@ def _figures(state: TrainState) -> dict[str, Any]:
 def _device() -> torch.device:
     import ray.train.torch
 
+    compute_in_this_thread()  # batches are made by threads of their own
     device: torch.device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(1)  # a worker has one core
