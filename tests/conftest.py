@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from fourreal.platform.grid import Grid, GridMeta
+from tests.faulty_s3 import FaultyS3, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("platform", "datagen", "training", "evaluation")
@@ -102,34 +101,10 @@ def s3_bucket(_s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{bucket}"
 
 
-class Outage:
-    """A switch in front of an S3 server: which of the next requests it answers with 503."""
-
-    def __init__(self) -> None:
-        self.refuses: Callable[[int], bool] = lambda number: False
-        self.requests = self.refused = 0
-
-    def __call__(self, inner: Callable[..., Any], environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        self.requests += 1
-        if not self.refuses(self.requests):
-            return inner(environ, start_response)
-        self.refused += 1
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        start_response("503 Slow Down", [("Content-Type", "application/xml")])
-        return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]
-
-
 @pytest.fixture
-def s3_outage(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
-    """Makes requests to the server of `s3_bucket` fail."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
-
-    outage, inner = Outage(), DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, lambda environ, start: outage(inner, environ, start), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
-    yield outage
-    server.shutdown()
-    thread.join()
+def s3_outage(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    """The server of `s3_bucket` behind faults: none, until a test sets some."""
+    store = FaultyS3()
+    with serving(store) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield store

@@ -35,6 +35,7 @@ import yaml
 from fourreal.platform import logs
 from fourreal.platform.errors import UserError
 from fourreal.platform.redaction import redact
+from fourreal.platform.storage_errors import StorageError
 
 ConfigT = TypeVar("ConfigT")
 Recipe = Callable[[], Mapping[str, Any]]
@@ -96,7 +97,8 @@ def command(
     prog: str,
     recipes: Mapping[str, Recipe] | None = None,
 ) -> int:
-    """Parse, run and return the exit status: 0; 2 after a UserError, whose sentence is printed; 130 after Ctrl-C.
+    """Parse, run and return the exit status: 0; 2 after a UserError or StorageError, whose sentence is printed; 130
+    after Ctrl-C.
 
     `run` may return an int, which is then the status.
     """
@@ -138,6 +140,9 @@ def _status(job: Callable[[], object], prog: str) -> int:
         status = job()
     except UserError as error:
         print(redact(f"{prog}: {error}"), file=sys.stderr)
+        return 2
+    except StorageError as error:
+        print(f"{prog}: {error}; after that the same command goes on", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output (`| head`) has gone: no fault, and nobody to tell
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush

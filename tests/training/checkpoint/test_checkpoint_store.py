@@ -169,3 +169,16 @@ def test_an_object_store_that_is_away_costs_one_checkpoint(
     assert newest(store) == (10, 10, ())
     assert store.save(30, writer(30)) is None
     assert store.steps() == [30, 10]
+
+
+def test_what_a_listing_does_not_show_yet_is_neither_damaged_nor_deleted(s3_bucket: str, s3_outage: Any) -> None:
+    """Of an object store whose listings lag behind: what is new is there, but not listed."""
+    store = CheckpointStore(Storage(f"{s3_bucket}/run"), CheckpointSettings(keep=1), ALONE)
+    store.save(10, writer(10))
+    s3_outage.unlisted_s, s3_outage.hides = 1e9, lambda path: "step-00000020" in path
+    store.save(20, writer(20))
+    assert newest(store) == (10, 10, ())  # the last that is listed: it may not make room yet
+    s3_outage.hides = lambda path: "step-00000020/engine" in path  # the manifest is listed, not all that it names
+    assert newest(store) == (20, 20, ())
+    s3_outage.unlisted_s = 0.0
+    assert store.steps() == [20, 10]

@@ -24,6 +24,7 @@ from fourreal.platform.codec import encode
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import ShardRecord, list_shards, write_shard
 from fourreal.platform.storage import Storage
+from fourreal.platform.storage_errors import StorageError
 from fourreal.training.data.batches import BatchStream, DataSettings, Prefetcher
 from fourreal.training.data.catalogue import BatchShape
 from fourreal.training.data.shard_cache import ShardCache
@@ -150,7 +151,7 @@ def test_a_store_that_slows_down_or_breaks_off_is_asked_again(
     assert is_right(cache, storage, records[0])
     assert statuses == []
     # For longer than the S3 client puts up with by itself, which takes it minutes.
-    errors = [OSError("AWS Error SLOW_DOWN (HTTP status 503) during GetObject operation")] * 3
+    errors = [StorageError("AWS Error SLOW_DOWN (HTTP status 503) during GetObject operation")] * 3
     really_open = Storage.open
 
     def busy(self: Storage, name: str) -> BinaryIO:

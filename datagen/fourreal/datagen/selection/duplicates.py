@@ -18,6 +18,7 @@ from fourreal.datagen.videos.deadline import DeadlineError, within
 from fourreal.datagen.videos.sources import NotAFileError, VideoSource
 from fourreal.platform.datajob import Item
 from fourreal.platform.errors import UserError
+from fourreal.platform.storage_errors import raise_storage_fault
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,7 @@ def _prints(items: Sequence[Item]) -> list[Print]:
     try:
         hashes = within(_LIMIT_S, lambda: _read(VideoSource.from_spec(items[0].spec), windows))
     except (UserError, av.FFmpegError, OSError, NotAFileError, DeadlineError) as error:
+        raise_storage_fault(error)
         log.info("%s is compared with nothing: %s", items[0].source, error)
         hashes = [[] for _ in items]
     return [Print(name, tuple(values)) for values in hashes]

@@ -16,6 +16,7 @@ from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.datajob import Item
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import make_key
+from fourreal.platform.storage_errors import raise_storage_fault
 from fourreal.platform.video import VideoInfo, probe
 
 log = logging.getLogger(__name__)
@@ -88,11 +89,13 @@ def _scan(sources: Iterator[VideoSource]) -> Iterator[_Scanned]:
 def _look_at(source: VideoSource) -> _Scanned:
     try:
         sha256 = _sha256(source)
-    except (OSError, NotAFileError):
+    except (OSError, NotAFileError) as error:
+        raise_storage_fault(error)
         return _Scanned(source, "", None)
     try:
         return _Scanned(source, sha256, within(_PROBE_LIMIT_S, lambda: _probe(source)))
-    except (UserError, DeadlineError, OSError):
+    except (UserError, DeadlineError, OSError) as error:
+        raise_storage_fault(error)
         return _Scanned(source, sha256, None)
 
 

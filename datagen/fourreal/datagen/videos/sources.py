@@ -15,12 +15,11 @@ from fourreal.datagen.videos import description
 from fourreal.datagen.videos.description import Description, parse_description
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
+from fourreal.platform.storage_errors import raise_storage_fault
 
 SUFFIXES = frozenset([".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"])
 MASK_ENDING = ".mask"
 """A video whose stem ends so is the mask of another; see `side_files`."""
-_REMOTE_BUFFER_BYTES = 1 << 20
-"""Object stores answer requests, not reads: so much is asked for at a time."""
 
 
 class NotAFileError(Exception):
@@ -74,7 +73,7 @@ class VideoSource:
                 raise NotAFileError(f"{path} is no file")
             file: Any = Path(path).open("rb")  # noqa: SIM115 - the caller closes it
         else:
-            file = io.BufferedReader(storage.open(self.name), _REMOTE_BUFFER_BYTES)
+            file = storage.open(self.name)
         if not self.offset and self.size_bytes < 0:
             return file  # type: ignore[no-any-return]
         return io.BufferedReader(_Part(file, self.offset, self.size_bytes))
@@ -236,7 +235,8 @@ def _members(storage: Storage, name: str) -> Iterator[VideoSource]:
                 elif path.suffix.lower() in description.SUFFIXES and (file_beside := tar.extractfile(entry)):
                     side = parse_description(path.name, file_beside.read(description.MOST_BYTES))
                     sides[key] = sides.get(key, Description()).or_else(side)
-    except (tarfile.TarError, OSError, NotAFileError):
+    except (tarfile.TarError, OSError, NotAFileError) as error:
+        raise_storage_fault(error)
         yield VideoSource(storage.uri, name)  # no video: its own item, so that it ends in quarantine
     for key, entry in videos:
         source = VideoSource(storage.uri, name, entry.offset_data, entry.size, entry.name)

@@ -23,7 +23,13 @@ from fourreal.platform.datajob.plan import Plan, check_same_work, make_plan, rea
 from fourreal.platform.datajob.preparation import Preparation, prepare_items
 from fourreal.platform.datajob.progress import Progress
 from fourreal.platform.datajob.record import record_data_job
-from fourreal.platform.datajob.shard_task import ShardOrder, ShardOutcome, items_to_do, make_shard
+from fourreal.platform.datajob.shard_task import (
+    ShardOrder,
+    ShardOutcome,
+    ShardProblem,
+    items_to_do,
+    make_shard,
+)
 from fourreal.platform.datajob.summary import JobSummary
 from fourreal.platform.errors import UserError
 from fourreal.platform.logs import about
@@ -31,6 +37,7 @@ from fourreal.platform.record_digest import write_digest
 from fourreal.platform.runtime import compute_in_this_thread, ray_session
 from fourreal.platform.shards import is_record, list_shards
 from fourreal.platform.storage import Storage
+from fourreal.platform.storage_errors import StorageError
 
 _RESTARTS = 3
 """A worker process that dies is replaced this often before its shard is given up."""
@@ -41,6 +48,8 @@ _MANY_SHARDS = 8
 0.1 s, and a worker with nothing waiting stands still meanwhile. Of few, one that waits may be what another lacks."""
 _DIGEST_AFTER = 1000
 """Shards after which their records are written into a digest; later on, a quarter of those that are there."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ def run_data_job(job: DataJob) -> JobSummary:
     """Run the job to its end, or go on with it; prints progress and a final table.
 
     Raises UserError before any work when the plan on disk is for other work, the output cannot be written or
-    there is nothing to do.
+    there is nothing to do, and StorageError when somebody must mend something before the job can go on.
     """
     summary = work_off(job)
     summary.print_table(job.name)
@@ -95,12 +104,14 @@ def work_off(job: DataJob) -> JobSummary:
         todo = sorted({*before.missing, *again})
         left = int(plan.sizes[before.missing].sum()) + sum(map(len, again.values()))
         progress = Progress(job.name, plan.fingerprint, todo=left)
+        made: list[int] = []
         if todo:
             with keeping_note(out, progress.note):
-                _make_shards(out, job, plan, todo, progress)
+                made = _make_shards(out, job, plan, todo, progress)
             progress.close()
-        after = find_done(out, plan) if todo else before
-        quarantine.keep_only(out, (key for keys in after.quarantined.values() for key in keys))
+        after = find_done(out, plan, made) if todo else before
+        if not after.missing:  # a listing may lag behind: what is not known to be done is not tidied up after
+            quarantine.keep_only(out, (key for keys in after.quarantined.values() for key in keys))
         return JobSummary(
             grids=after.grids,
             quarantined=Counter(record.reason for record in quarantine.list_quarantine(out)),
@@ -129,7 +140,9 @@ def _open_plan(out: Storage, job: DataJob) -> Plan:
     return plan
 
 
-def _make_shards(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], progress: Progress) -> None:
+def _make_shards(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], progress: Progress) -> list[int]:
+    """Make them; returns those that are made. Raises StorageError when no other would fare better."""
+    made = []
     with ray_session(job.workers):
         import ray
 
@@ -137,13 +150,29 @@ def _make_shards(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], pr
         metrics = JobMetrics(job.name, plan.fingerprint, progress.todo, workers)
         not_in_digest, digest_after = 0, _DIGEST_AFTER
         for outcome in _run_on_ray(out, job, plan, todo, workers):
+            if isinstance(outcome, ShardProblem):
+                if outcome.lasting:
+                    raise StorageError(outcome.sentence, lasting=True)
+                log.warning("shard %d is left for the next run: %s", outcome.index, outcome.sentence)
+                continue
+            made.append(outcome.index)
             progress.advance(outcome)
             metrics.add(outcome)
             not_in_digest += 1
             if not_in_digest == digest_after:  # so that whoever goes on after a crash need not open each record
-                digest_after = max(_DIGEST_AFTER, write_digest(out, is_record) // 4)
+                digest_after = max(_DIGEST_AFTER, _digest(out) // 4)
                 not_in_digest = 0
         metrics.close()
+    return made
+
+
+def _digest(out: Storage) -> int:
+    """Write the digest; returns how many records it holds, 0 where it cannot be written: it only saves time."""
+    try:
+        return write_digest(out, is_record)
+    except StorageError as error:
+        log.warning("the digest of records cannot be written: %s", error)
+        return 0
 
 
 class _ShardMaker:
@@ -171,15 +200,21 @@ class _ShardMaker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         order = _ORDER.validate_json(row["order"])
-        if self.preparer is None or self.preparing is None:
-            outcome = self.processing.submit(self._make, order, {}).result()
-        else:
-            items = items_to_do(self.out, order)
-            unprepared = prepare_items(items, self.preparer, self.preparing)
-            outcome = self.processing.submit(self._make, order, unprepared).result()
-            for item in items:
-                self.preparer.release(item)
+        try:
+            outcome: ShardOutcome | ShardProblem = self._prepare_and_make(order)
+        except StorageError as error:  # as a row, since Ray Data would tell the driver nothing of an exception
+            outcome = ShardProblem(order.index, str(error), error.lasting)
         return {"outcome": _OUTCOME.dump_json(outcome).decode()}
+
+    def _prepare_and_make(self, order: ShardOrder) -> ShardOutcome:
+        if self.preparer is None or self.preparing is None:
+            return self.processing.submit(self._make, order, {}).result()
+        items = items_to_do(self.out, order)
+        unprepared = prepare_items(items, self.preparer, self.preparing)
+        outcome = self.processing.submit(self._make, order, unprepared).result()
+        for item in items:
+            self.preparer.release(item)
+        return outcome
 
     def _make(self, order: ShardOrder, unprepared: Mapping[str, ItemFailure]) -> ShardOutcome:
         if self.processor is None:
@@ -192,15 +227,18 @@ class _ShardMaker:
             self.processor.close()
 
 
-_ORDER, _OUTCOME = TypeAdapter(ShardOrder), TypeAdapter(ShardOutcome)
+_ORDER = TypeAdapter(ShardOrder)
+_OUTCOME: TypeAdapter[ShardOutcome | ShardProblem] = TypeAdapter(ShardOutcome | ShardProblem)
 
 
-def _run_on_ray(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], workers: int) -> Iterator[ShardOutcome]:
+def _run_on_ray(
+    out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], workers: int
+) -> Iterator[ShardOutcome | ShardProblem]:
     """The outcomes of the shards `todo`, as they come.
 
     A block of Ray Data is one shard, and it holds all its blocks at once: so some thousands of shards are one
-    execution, which keeps memory the same for whatever number of shards. Shards that were lost with their workers are
-    tried once more at the end.
+    execution, which keeps memory the same for whatever number of shards. Shards that were lost with their workers, or
+    whose storage was away, are tried once more at the end.
     """
     from ray.data import DataContext
 
@@ -213,8 +251,9 @@ def _run_on_ray(out: Storage, job: DataJob, plan: Plan, todo: Sequence[int], wor
     ahead = (job.preparation.ahead if job.preparation else 0) + (len(todo) >= _MANY_SHARDS * workers)
     for orders in _in_pieces(job, plan, todo, workers):
         for outcome in _execute(out, job, orders, workers, ahead):
-            lost.remove(outcome.index)
-            yield outcome
+            if isinstance(outcome, ShardOutcome) or outcome.lasting:
+                lost.remove(outcome.index)
+                yield outcome
     # A worker that a shard kills takes down what waits in it: those get workers in which nothing else is.
     for orders in _in_pieces(job, plan, sorted(lost), workers):
         yield from _execute(out, job, orders, workers, ahead=0)
@@ -232,7 +271,7 @@ def _in_pieces(job: DataJob, plan: Plan, todo: Sequence[int], workers: int) -> I
 
 def _execute(
     out: Storage, job: DataJob, orders: Sequence[ShardOrder], workers: int, ahead: int
-) -> Iterator[ShardOutcome]:
+) -> Iterator[ShardOutcome | ShardProblem]:
     """`ahead` is how many shards wait in each worker beside the one it makes."""
     import ray
     from ray.data import ActorPoolStrategy

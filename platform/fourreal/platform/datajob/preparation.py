@@ -10,6 +10,7 @@ from typing import Protocol
 
 from fourreal.platform.datajob.items import Item, ItemFailure
 from fourreal.platform.logs import about
+from fourreal.platform.storage_errors import raise_storage_fault
 
 
 class Preparer(Protocol):
@@ -49,7 +50,10 @@ class Preparation:
 
 
 def prepare_items(items: Iterable[Item], preparer: Preparer, threads: ThreadPoolExecutor) -> Mapping[str, ItemFailure]:
-    """Prepare all the items, as many at a time as there are threads; returns the failures by key."""
+    """Prepare all the items, as many at a time as there are threads; returns the failures by key.
+
+    Raises StorageError.
+    """
     failures = threads.map(lambda item: (item.key, _prepare(item, preparer)), items)
     return {key: failure for key, failure in failures if failure is not None}
 
@@ -59,8 +63,10 @@ def _prepare(item: Item, preparer: Preparer) -> ItemFailure | None:
         with about(sample=item.key):
             preparer.prepare(item)
     except ItemFailure as failure:
+        raise_storage_fault(failure)
         return failure
     except Exception as error:  # an item that nobody foresaw must not cost the others
+        raise_storage_fault(error)
         message = f"{type(error).__name__}: {error}"
         return ItemFailure("prepare", "unexpected_error", message, stderr_tail=traceback.format_exc())
     return None

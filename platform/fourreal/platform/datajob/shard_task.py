@@ -16,6 +16,7 @@ from fourreal.platform.datajob.quarantine import record_of, write_quarantine
 from fourreal.platform.grid import Grid
 from fourreal.platform.logs import about
 from fourreal.platform.storage import Storage
+from fourreal.platform.storage_errors import raise_storage_fault
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,15 @@ class ShardOutcome:
     """Items by reason."""
 
 
+@dataclass(frozen=True)
+class ShardProblem:
+    """Why a shard was not made: what a StorageError says."""
+
+    index: int
+    sentence: str
+    lasting: bool
+
+
 def items_to_do(out: Storage, order: ShardOrder) -> list[Item]:
     """The items that `make_shard` will ask for: all, or those that are not in the shard that is there already."""
     record = shards.read_record(out, order.index)
@@ -59,6 +69,8 @@ def make_shard(
 
     Where the shard is there already, only its quarantined items are tried again; its samples are carried over
     byte for byte. Quarantine records are written before the shard's own record, whose presence means done.
+
+    Raises StorageError when something cannot be read or written for no fault of the items.
     """
     start = time.monotonic()
     samples = _samples_already_there(out, order)
@@ -113,9 +125,11 @@ def _process(item: Item, processor: Processor, attempts: int) -> Grid | shards.S
         try:
             grid = processor.process(item)
         except ItemFailure as failure:
+            raise_storage_fault(failure)
             if attempt == attempts or not failure.retryable:
                 return failure, attempt
         except Exception as error:  # an item that nobody foresaw must not cost the others
+            raise_storage_fault(error)
             message = f"{type(error).__name__}: {error}"
             return ItemFailure("process", "unexpected_error", message, stderr_tail=traceback.format_exc()), attempt
         else:

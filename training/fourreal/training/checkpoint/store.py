@@ -9,6 +9,7 @@ checksums, leaves the part of a failed upload behind, and starts no run whose ne
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -155,12 +156,18 @@ class CheckpointStore:
             yield Path(self.storage.path(name))
             return
         with tempfile.TemporaryDirectory() as folder:
-            for entry in self.storage.list(name, recursive=True):
-                path = Path(folder) / entry.path.removeprefix(f"{name}/")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with self.storage.open(entry.path) as source, path.open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+            self._bring(name, MANIFEST_FILE, Path(folder))
+            for relative in _named_in(Path(folder)):  # by name: a listing may lag behind
+                self._bring(name, relative, Path(folder))
             yield Path(folder)
+
+    def _bring(self, name: str, relative: str, folder: Path) -> None:
+        """Copy a file of a checkpoint here; `_problem` says of one that is not there."""
+        path = folder / relative
+        with contextlib.suppress(FileNotFoundError), self.storage.open(f"{name}/{relative}") as source:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
 
     def _prune(self, newest: int) -> None:
         """Delete the checkpoints that the settings do not keep, and what interruptions left.
@@ -168,6 +175,8 @@ class CheckpointStore:
         What lies ahead of the newest is damaged: a run that could have used it would not have come from behind it.
         """
         steps = [step for step in self.steps() if step <= newest]
+        if newest not in steps:  # a listing that lags behind: the next one prunes
+            return
         kept = steps[: self.settings.keep]
         kept += [step for step in steps if self.settings.keep_every and step % self.settings.keep_every == 0]
         keep = {_name(step) for step in kept}
@@ -176,6 +185,14 @@ class CheckpointStore:
                 # The manifest first: half deleted it must not look like a damaged one.
                 self.storage.delete(f"{name}/{MANIFEST_FILE}")
                 self.storage.delete_folder(name)
+
+
+def _named_in(folder: Path) -> list[str]:
+    """The files that a manifest names; none where it cannot be read, which `_problem` says."""
+    try:
+        return sorted(json.loads((folder / MANIFEST_FILE).read_text())["files"])
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return []
 
 
 def _name(step: int) -> str:

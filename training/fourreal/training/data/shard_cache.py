@@ -21,6 +21,7 @@ from typing import BinaryIO
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import ShardRecord
 from fourreal.platform.storage import Storage
+from fourreal.platform.storage_errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ class ShardCache:
                 problem = _copy(storage, record, part)
             except FileNotFoundError:
                 raise UserError(f"{where} is gone though its record is there: run the job that made it again") from None
-            except OSError as error:  # what pyarrow makes of every answer that is no success, and of broken connections
-                if "ACCESS_DENIED" in str(error) or error.errno is not None:
+            except OSError as error:
+                if not isinstance(error, StorageError) or error.lasting:
                     raise UserError(f"cannot fetch {where}: {error}") from error
                 problem = " ".join(str(error).split())
             if problem is None:

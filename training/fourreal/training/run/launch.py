@@ -19,6 +19,7 @@ from fourreal.platform.repeating import repeating
 from fourreal.platform.runtime import ray_session
 from fourreal.platform.shards import list_shards, shards_sha256
 from fourreal.platform.storage import Storage
+from fourreal.platform.storage_errors import StorageError
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
 from fourreal.training.report.tracker import read_progress
 from fourreal.training.run.lead import RESULT_FILE
@@ -159,6 +160,8 @@ def _reason(error: BaseException) -> str:
         while cause is not None:
             if isinstance(cause, UserError):
                 return str(cause)
+            if isinstance(cause, StorageError) and cause.lasting:
+                return f"{cause}; after that the same command goes on"
             if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
                 return f"the disk is full ({cause}): free some space, then the same command goes on"
             cause = getattr(cause, "cause", None) or cause.__cause__
