@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Recipes see the virtual environment first, whatever is activated around make.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: demo test lint format bench ui install clean
+.PHONY: demo test chaos lint format bench ui install clean
 
 demo: $(INSTALLED)
 	infra/demo.sh $(OUT)
@@ -14,6 +14,9 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	python -m pytest -m 'not ray' -n 2 --dist loadfile
 	python -m pytest -m ray # one after the other: two Rays at once are more than two cores bear
+
+chaos: $(INSTALLED) # ARGS='--minutes 5 --seed 1' for a shorter one
+	python -m tests.chaos $(ARGS)
 
 lint: $(INSTALLED)
 	ruff check .

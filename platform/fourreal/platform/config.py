@@ -142,7 +142,7 @@ def _status(job: Callable[[], object], prog: str) -> int:
         print(redact(f"{prog}: {error}"), file=sys.stderr)
         return 2
     except StorageError as error:
-        print(f"{prog}: {error}; after that the same command goes on", file=sys.stderr)
+        print(redact(f"{prog}: {error}; after that the same command goes on"), file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read the output (`| head`) has gone: no fault, and nobody to tell
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the interpreter's own last flush
