@@ -66,7 +66,7 @@ class CutDetector:
     def _show(self, frame: SmallFrame) -> list[int]:
         hsv = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2HSV), np.uint8)
         before, self._hsv = self._hsv, hsv
-        self._changes.append(0.0 if before is None else cv2.norm(hsv, before, cv2.NORM_L1) / hsv.size)
+        self._changes.append(0.0 if before is None else _mean_distance(hsv, before))
         self._shown += 1
         if len(self._changes) < 2 * LOOK_AHEAD + 1:
             return []
@@ -80,9 +80,13 @@ class CutDetector:
         for reach in _REACHES:
             if len(self._recent) > 2 * reach:
                 first, middle, last = (self._recent[-1 - i * reach] for i in (2, 1, 0))
-                change = float(cv2.absdiff(first, last).mean())
+                change = _mean_distance(first, last)
                 if change >= _MIN_CHANGE:
                     mean = cv2.addWeighted(first, 0.5, last, 0.5, 0.0)
-                    if float(cv2.absdiff(middle, mean).mean()) < _MOST_BEND * change:
+                    if _mean_distance(middle, np.asarray(mean, np.uint8)) < _MOST_BEND * change:
                         return [self._count - 1 - reach]
         return []
+
+
+def _mean_distance(one: SmallFrame, other: SmallFrame) -> float:
+    return cv2.norm(one, other, cv2.NORM_L1) / one.size

@@ -39,7 +39,7 @@ class DeepSpeedEngine:
             raise Stopped("offloading to nvme moves what a GPU holds, and there is none: leave it out, or choose cpu")
         self._parameters = trained_parameters(model)
         # A torch AdamW object: DeepSpeed's own would compile for minutes on first use.
-        self._optimizer = MeasuredAdamW(self._parameters, optimizer)
+        self._optimizer = MeasuredAdamW(self._parameters, optimizer, device)
         self._zero_stage = settings.zero_stage
         self._engine: Any = deepspeed.initialize(
             model=model.to(device),

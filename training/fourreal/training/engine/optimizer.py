@@ -25,13 +25,14 @@ class MeasuredAdamW(torch.optim.AdamW):
     DeepSpeed gives it parts of the weights instead of parameters, and may split one step into several calls.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], settings: OptimizerSettings) -> None:
+    def __init__(self, parameters: list[nn.Parameter], settings: OptimizerSettings, device: torch.device) -> None:
         super().__init__(
             parameters,
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,
             weight_decay=settings.weight_decay,
+            fused=device.type == "cpu" or None,  # torch's own choice there goes from tensor to tensor
         )
         self.is_allowed: Callable[[], bool] = lambda: True
         self.ema_decay = settings.ema_decay
@@ -45,10 +46,10 @@ class MeasuredAdamW(torch.optim.AdamW):
         trained = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         before = [parameter.detach().clone() for parameter in trained]
         result = super().step(closure)
-        self._update_norms += torch._foreach_norm(torch._foreach_sub(trained, before))
         if self.ema_decay:
-            for parameter, old in zip(trained, before, strict=True):
-                self._average(parameter, old)
+            self._average(trained, before)
+        torch._foreach_sub_(before, trained)
+        self._update_norms += torch._foreach_norm(before)
         return result
 
     def update_norm(self) -> Tensor:
@@ -56,10 +57,16 @@ class MeasuredAdamW(torch.optim.AdamW):
         norms, self._update_norms = self._update_norms, []
         return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
 
-    def _average(self, parameter: Tensor, old: Tensor) -> None:
-        state = self.state[parameter]
-        taken = float(state["step"])
-        state.setdefault(EMA, old).lerp_(parameter, 1 - min(self.ema_decay, (1 + taken) / (10 + taken)))
+    def _average(self, trained: list[Tensor], before: list[Tensor]) -> None:
+        states = [self.state[parameter] for parameter in trained]
+        for state, old in zip(states, before, strict=True):
+            if EMA not in state:
+                state[EMA] = old.clone()
+        taken = [float(state["step"]) for state in states]
+        weights = [1 - min(self.ema_decay, (1 + n) / (10 + n)) for n in taken]
+        for weight in set(weights):  # one, but where some weights had no gradient in some steps
+            mine = [n for n, other in enumerate(weights) if other == weight]
+            torch._foreach_lerp_([states[n][EMA] for n in mine], [trained[n] for n in mine], weight)
 
 
 def learning_rate(step: int, steps: int, settings: OptimizerSettings) -> float:

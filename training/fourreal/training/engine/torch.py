@@ -28,7 +28,7 @@ class TorchEngine:
         self.model = model.to(device)
         self._device, self._bf16 = device, settings.computes_in_bf16(device.type)
         self._parameters = trained_parameters(model)
-        self._optimizer = MeasuredAdamW(self._parameters, optimizer)
+        self._optimizer = MeasuredAdamW(self._parameters, optimizer, device)
         self._clip_norm = optimizer.clip_norm or math.inf
         compiled = settings.compile != "none"
         self._call: Callable[..., Any] = torch.compile(model, backend=settings.compile) if compiled else model
