@@ -53,7 +53,7 @@ def _worker(folder: str, steps: int, meeting: str, group: int, rank: int, world:
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}/group-{group}", rank=rank, world_size=world)
-    settings = stage_settings(config_of(folder, "unused", workers=world, steps=steps, batch_size=_BATCH))
+    settings = stage_settings(config_of(folder, "unused", size="tiny", workers=world, steps=steps, batch_size=_BATCH))
     engine = DeepSpeedEngine(
         build_model(settings, None), torch.device("cpu"), settings.optimizer, settings.engine, _BATCH
     )

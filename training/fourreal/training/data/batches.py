@@ -18,6 +18,7 @@ from torch import Tensor
 from fourreal.platform.codec import CODED, FRAMES, META, EncodedGrid
 from fourreal.training.data.catalogue import BatchShape, Lane, make_lanes, read_catalogue
 from fourreal.training.data.coded import CodedGrid
+from fourreal.training.data.frame_buffers import FrameBuffers
 from fourreal.training.data.latent_cache import LatentCache
 from fourreal.training.data.order import EpochOrder, Mixture
 from fourreal.training.data.pixels import decode_into, to_model
@@ -145,6 +146,7 @@ class BatchStream:
         self._frozen = [catalogue.frozen for catalogue in catalogues]
         self.fetches = any(not catalogue.storage.is_local for catalogue in catalogues)
         cache = ShardCache(data.loader.cache, int(data.loader.cache_gb * 1e9)) if self.fetches else None
+        self.buffers = FrameBuffers()
         self.shelf = Shelf(catalogues, (META, CODED if data.coded else FRAMES), cache)
 
     def order(self) -> BatchOrder:
@@ -195,7 +197,7 @@ class Assembly:
             frame, dtype = (self.bucket.height, self.bucket.width, 3), torch.uint8
         leading = (count, *sample_shape(self.bucket, self.lane.context))
         self.batch = Batch(
-            frames=_room((*leading, *frame), dtype),
+            frames=stream.buffers.take((*leading, *frame), dtype),
             given=torch.zeros(leading, dtype=torch.bool),
             context=None if self.lane.context is None else torch.full((count,), self.lane.context),
             text=text,
@@ -230,13 +232,6 @@ class Assembly:
             text = cache.empty_text if rng.random() < self.stream.data.mixture.caption_drop else coded.text
             assert text is not None, "the cache says that it has captions"
             self.batch.text.embeddings[sample, : len(text)].copy_(text)
-
-
-def _room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Memory for a batch's frames: where there is a GPU, memory that it can fetch from by itself."""
-    if torch.cuda.is_available() or dtype != torch.uint8:
-        return torch.empty(shape, dtype=dtype, pin_memory=torch.cuda.is_available())
-    return torch.from_numpy(np.empty(shape, np.uint8))  # NumPy asks for huge pages: far fewer faults than torch's
 
 
 class Prefetcher:
