@@ -7,8 +7,9 @@ loop_vs_bare_step       a step of the whole loop (data, guard, norms, clipping, 
 loop_vs_bare_step_wall  the same by the clock, with its waits for data and for other threads
 data_wait_share         share of the loop's time that it waits for data
 loader_vs_decode        see `train_loader.py`
-two_workers_vs_one      samples a second of two DeepSpeed workers over one, one thread each, with the same batch each; of a
-                        model of 3 M parameters: of 0.3 M, a step is not much longer than what workers say to each other
+two_workers_vs_one      samples a second of two DeepSpeed workers over one, one thread each, with the same batch
+                        each; of a model of 3 M parameters: with 0.3 M a step is hardly longer than what workers tell
+                        each other
 two_processes_vs_one    the same of two processes that know nothing of each other: what the machine has to give
 checkpoint_stall_share  what a checkpoint of a model of 33 M parameters (0.39 GB of state) costs training, in the copy
                         and by what the thread that writes it takes from the steps meanwhile, at one every 5 minutes
