@@ -61,9 +61,9 @@ def checkpoint_steps(folder: Path, out: str) -> list[int]:
     return sorted(int(path.parent.name[5:]) for path in (folder / out / "checkpoints").glob("step-*/manifest.json"))
 
 
-def stop_with_sigterm(folder: Path, out: str) -> subprocess.CompletedProcess[str]:
+def stop_with_sigterm(folder: Path, out: str, **changes: Any) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, as a scheduler does, and end it as a scheduler does."""
-    (folder / f"{out}.yaml").write_text(as_yaml(config(folder, out)))
+    (folder / f"{out}.yaml").write_text(as_yaml(config(folder, out, **changes)))
     command = [sys.executable, "-m", "fourreal.training.train", "--config", str(folder / f"{out}.yaml")]
     command += ["--restarts.grace-s", "300"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -108,9 +108,22 @@ def test_sigterm_and_then_a_damaged_checkpoint(workplace: Path) -> None:
     restored = history(workplace, "stopped", "restored_step")
     assert restored[0] == before
     assert len(restored) == 2
+
     assert before < restored[1] < STEPS
     assert history(workplace, "stopped", "damaged_checkpoints") == [1]
     assert (workplace / "stopped" / "result.json").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_another_number_of_workers_goes_on(workplace: Path) -> None:
+    sharded = {"engine": {"kind": "deepspeed", "zero_stage": 2}}
+    stopped = stop_with_sigterm(workplace, "resized", workers=2, **sharded)
+    assert stopped.returncode == 2, stopped.stderr
+    step = checkpoint_steps(workplace, "resized")[-1]
+    run(config(workplace, "resized", workers=1, **sharded))
+    assert history(workplace, "resized", "restored_step") == [step]
+    assert json.loads((workplace / "resized" / "result.json").read_text())["steps"] == STEPS
 
 
 @pytest.mark.ray
