@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -91,3 +92,20 @@ def test_a_digest_that_is_none_is_passed_over(tmp_path: Path) -> None:
     _lay_out(out, _records(3))
     out.write(DIGEST, b"PAR1 no parquet")
     assert list_shards(out) == _records(3)
+
+
+@pytest.mark.parametrize("jump_s", [-1e6, -1.0, 1.0, 1e6])
+def test_a_clock_that_jumps_makes_no_old_record_pass_for_a_new_one(tmp_path: Path, jump_s: float) -> None:
+    """The records are of before the jump, the digest and a record that is written again are of after it."""
+    out, before, names = Storage(str(tmp_path)), _records(3), [record_name(index) for index in range(3)]
+    _lay_out(out, before)
+    now = time.time()
+    for name in names:
+        os.utime(tmp_path / name, (now - 100, now - 100))
+    write_digest(out, is_record)
+    os.utime(tmp_path / DIGEST, (now + jump_s, now + jump_s))
+    assert list_shards(out) == before
+    after = [replace(before[0], sha256="1" * 64), *before[1:]]  # of the same size
+    _lay_out(out, after[:1])
+    os.utime(tmp_path / names[0], (now + jump_s, now + jump_s))
+    assert list_shards(out) == after

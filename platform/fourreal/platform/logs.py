@@ -40,7 +40,6 @@ def configure() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if os.environ.get(FORMAT_VARIABLE) == "json" else _LineFormatter(_LINE))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells of each client where its settings are from
     sys.excepthook = _report_end
 
 

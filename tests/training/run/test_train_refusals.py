@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.faulty_s3 import FaultyS3
 
+from fourreal.platform.storage import Storage
 from fourreal.training.model import GridModel, PixelBackbone, PixelConfig, save_pretrained
 from fourreal.training.train import main
 
@@ -60,3 +62,15 @@ def test_a_base_that_does_not_fit_names_both_sides(
     message = refused(capsys, *flags, *grid, "--model.architecture", "hard")
     assert "is soft, hard is asked for: leave --model.architecture out" in message
     assert "no 4 times enlarged ones" in refused(capsys, *shape, "--stage", "upsampler", "--model.height", "18")
+
+
+def test_expired_credentials_are_one_sentence(
+    make_folder: MakeFolder, s3_bucket: str, s3_outage: FaultyS3, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(make_folder("good", shape=(3, 4, 16, 24)))
+    for path in folder.iterdir():
+        Storage(f"{s3_bucket}/data").write_file(path.name, path)
+    s3_outage.expired = True
+    for data, out in ((f"{s3_bucket}/data", str(folder / "out")), (str(folder), f"{s3_bucket}/out")):
+        said = refused(capsys, "--data", data, "--out", out, "--views", "3", "--times", "4")
+        assert said.endswith("the S3 credentials have expired: renew them; after that the same command goes on")
