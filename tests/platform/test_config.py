@@ -117,6 +117,31 @@ def test_a_yaml_tag_cannot_run_code(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 20_000, "nested too deeply"),
+        ("views: 2020-99-99", "no YAML"),
+        ("names: [[a]]", "a list of lists"),
+        (
+            "names: [&a0 [x], " + ", ".join(f"&a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)) + "]",
+            "of lists",
+        ),
+    ],
+    ids=["deep", "no date", "list of lists", "aliases that would fill any memory"],
+)
+def test_hostile_yaml_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        _parse("--out", "x", "--config", str(tmp_path / "bad.yaml"))
+
+
+def test_a_sentence_does_not_quote_a_whole_hostile_file() -> None:
+    told = str(UserError(f"{'a' * 10**6} is wrong: mend it"))
+    assert len(told) < 1000
+    assert told.endswith("is wrong: mend it")
+
+
 def test_the_command_prints_one_sentence_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     def run(config: Config) -> int:
         raise UserError("there is nothing at x: make it first")

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import tarfile
@@ -132,11 +133,47 @@ def test_a_pickle_inside_an_array_member_is_not_opened(filled: Storage, make_gri
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("record", [b"", b"[]", b"{}", b'{"schema_version": 1}', b"\xff"])
+HOSTILE_RECORDS = [
+    b'{"schema_version": "1"}',
+    b'{"schema_version": null}',
+    b'{"schema_version": 1, "keys": 5}',
+    b"[" * 20_000,
+]
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b"{}", b'{"schema_version": 1}', b"\xff", *HOSTILE_RECORDS])
 def test_an_unreadable_record_is_named(filled: Storage, record: bytes) -> None:
     filled.write(record_name(1), record)
-    with pytest.raises(UserError, match="shard-000001"):
+    with pytest.raises(UserError, match="shard-000001") as caught:
         list_shards(filled)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_that_claims_to_be_larger_than_its_frame_takes_no_memory(
+    filled: Storage, make_grid: GridMaker
+) -> None:
+    members = {f"a.{member}": data for member, data in encode(make_grid("a")).items()}
+    mask = bytearray(members["a.mask.pack"])
+    at = mask.index(b"IHDR") + 4
+    mask[at : at + 8] = struct.pack(">2I", 2**24, 2**6)
+    _replace_shard(filled, {**members, "a.mask.pack": bytes(mask)})
+    with pytest.raises(UserError, match="a PNG of 16777216x64 pixels"):
+        next(iter(read_shard(filled, list_shards(filled)[0]))).masks_at([(0, 0)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"shape": None}, {"shape": [10**5, 10**5, 16, 24]}, {"shape": [2, 3, 16.0, 24]}, {"schema_version": None}, None],
+)
+def test_metadata_that_make_no_sense_are_named(
+    filled: Storage, make_grid: GridMaker, change: dict[str, object] | None
+) -> None:
+    members = {f"a.{member}": data for member, data in encode(make_grid("a")).items()}
+    document = json.loads(members["a.meta.json"])
+    members["a.meta.json"] = b"[" * 20_000 if change is None else json.dumps({**document, **change}).encode()
+    _replace_shard(filled, members)
+    with pytest.raises(UserError, match="grid 'a' of"):
+        next(iter(read_shard(filled, list_shards(filled)[0]))).decode()
 
 
 def test_a_record_of_a_newer_schema_is_refused(filled: Storage) -> None:

@@ -6,6 +6,8 @@ import json
 import struct
 from typing import Any, Literal
 
+from fourreal.platform.errors import shortened
+
 Reason = Literal[
     "bad_header",  # no glTF 2.0 at all, or lengths that do not fit
     "truncated",  # ends too early
@@ -28,7 +30,7 @@ class BadGltf(ValueError):
     """A file that must not be imported: a reason in one word, and a sentence."""
 
     def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
+        super().__init__(shortened(message))
         self.reason: Reason = reason
 
 

@@ -33,6 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import simplejpeg
 
+from fourreal.platform.documents import parse_object
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import SCHEMA_VERSION, Grid, GridMeta
 from fourreal.platform.octahedral import directions_to_integers, integers_to_directions
@@ -57,6 +58,7 @@ MEMBERS = frozenset([FRAMES, META, CODED, *_PACKS.values(), *_ARRAYS.values()])
 
 _MAGIC = b"4RPK"
 _MAX_FRAME_BYTES = 1 << 30
+_MAX_FRAMES = 1 << 20
 _ZSTD = pa.Codec("zstd", compression_level=3)
 
 
@@ -100,20 +102,21 @@ class EncodedGrid:
     @cached_property
     def _document(self) -> dict[str, Any]:
         try:
-            document = json.loads(self.members[META])
+            document = parse_object(self.members[META])
             version, shape = document["schema_version"], document["shape"]
         except KeyError as error:
             raise UserError(f"{self.where} has no {error}: it is not a fourreal grid") from None
-        except (UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
+        except ValueError as error:
             raise UserError(f"{self.where} has unreadable metadata ({error}): make its shard again") from None
         if version != SCHEMA_VERSION:
             raise UserError(
                 f"{self.where} has schema version {version}, this fourreal reads {SCHEMA_VERSION}: "
-                + ("upgrade fourreal" if version > SCHEMA_VERSION else "make its shard again")
+                + ("upgrade fourreal" if str(version) > str(SCHEMA_VERSION) else "make its shard again")
             )
-        if len(shape) != 4 or not all(isinstance(n, int) and n > 0 for n in shape):
+        whole = isinstance(shape, list) and len(shape) == 4 and all(type(n) is int and n > 0 for n in shape)
+        if not whole or shape[0] * shape[1] > _MAX_FRAMES:
             raise UserError(f"{self.where} has shape {shape} in its metadata: make its shard again")
-        return dict(document)
+        return document
 
     @cached_property
     def meta(self) -> GridMeta:
@@ -218,6 +221,9 @@ def _encode_png(frame: Array) -> bytes:
 
 
 def _decode_png(blob: bytes | memoryview, like: Array) -> Array:
+    width, height = struct.unpack_from(">2I", blob, 16)
+    if width * height > 2 * like.shape[0] * like.shape[1]:  # directions take two pixels each, the rest one
+        raise ValueError(f"a PNG of {width}x{height} pixels in the place of a frame of {like.shape}")
     image = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError("a frame is no PNG")

@@ -178,7 +178,9 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
         raise UserError(f"cannot read --config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise UserError(f"--config {path} is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date that does not exist, or no UTF-8
         raise UserError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from None
     if document is None:
         return {}
@@ -204,10 +206,13 @@ def _as_flags(config_class: type[Any], values: Mapping[str, Any], where: str, pr
         if isinstance(value, bool):
             head, _, last = flag.rpartition(".")
             flags.append(flag if value else f"{head}.no-{last}" if head else f"--no-{flag[2:]}")
-        elif isinstance(value, list | tuple):
-            flags += [flag, *map(str, value)]
         elif isinstance(value, Mapping):
             raise UserError(f"{where} gives {prefix}{name} a mapping where one value is wanted")
+        elif isinstance(value, list | tuple):
+            # Aliases can make a list of lists larger than any memory once it is written out.
+            if any(isinstance(entry, list | tuple | Mapping | set) for entry in value):
+                raise UserError(f"{where} gives {prefix}{name} a list of lists where a list of values is wanted")
+            flags += [flag, *map(str, value)]
         else:
             flags.append(f"{flag}={value}")
     return flags

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fourreal.platform import record_digest
 from fourreal.platform.codec import MEMBERS, META, EncodedGrid
+from fourreal.platform.documents import parse_object
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import SCHEMA_VERSION, check_key
 from fourreal.platform.storage import Storage
@@ -239,13 +240,17 @@ def _only_known_members(files: Iterable[dict[str, Any]], where: str) -> Iterator
 def _parse_record(storage: Storage, name: str, data: bytes) -> ShardRecord:
     where = f"{storage.uri.rstrip('/')}/{name}"
     try:
-        document = json.loads(data)
+        document = parse_object(data)
         version = document["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise UserError(f"{where} is no shard record ({error}): delete it and run the job that made it again") from None
-    if version > SCHEMA_VERSION:
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UserError(f"{where} has schema version {version}, this fourreal reads {SCHEMA_VERSION}: upgrade fourreal")
     try:
         return _RECORD.validate_python(document)
     except ValidationError as error:
-        raise UserError(f"{where} is no shard record ({error})") from None
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{where} is no shard record ({place}: {first['msg']}): delete it, make the shard again"
+        ) from None

@@ -66,6 +66,22 @@ def test_every_so_many_steps_one_is_kept_for_ever(storage: Storage) -> None:
     assert store.steps() == [70, 60, 40, 20]
 
 
+@pytest.mark.parametrize(
+    "files", [{"../../outside": {"size_bytes": 0, "sha256": ""}}, {"/etc/passwd": {}}, [], {"a": None}, {"a": {"x": 1}}]
+)
+def test_a_manifest_of_somebody_else_is_no_way_out_of_the_folder(tmp_path: Path, files: object) -> None:
+    store = CheckpointStore(Storage(str(tmp_path / "checkpoints")), CheckpointSettings(keep=3), ALONE)
+    assert store.save(10, writer(10)) is None
+    assert store.save(20, writer(20)) is None
+    (tmp_path / "outside").touch()
+    (tmp_path / "checkpoints/step-00000020" / MANIFEST_FILE).write_text(json.dumps({"files": files}))
+    (tmp_path / "checkpoints/step-mine").mkdir()
+    (tmp_path / "checkpoints/step-mine" / MANIFEST_FILE).write_text("{}")
+    found = newest(store)
+    assert found is not None
+    assert found[:2] == (10, 10)
+
+
 def test_a_damaged_checkpoint_is_passed_over(storage: Storage) -> None:
     store = CheckpointStore(storage, CheckpointSettings(keep=3), ALONE)
     for step in (10, 20, 30):

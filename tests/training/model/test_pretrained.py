@@ -18,6 +18,7 @@ from fourreal.training.model import (
     read_description,
     save_pretrained,
 )
+from fourreal.training.model.backbones import describe_diffusers
 
 CONFIG = PixelConfig(height=8, width=8, patch_size=4, hidden_dim=32, depth=2, heads=2, prediction="velocity")
 REPOSITORY = Path(__file__).parents[3]
@@ -92,6 +93,43 @@ def test_unknown_descriptions_are_refused(tmp_path: Path, change: dict[str, obje
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match=message):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("model", value)
+            for value in (None, {}, {"height": "8"}, {"depth": None}, {"depth": 5000}, {"patch_size": 0})
+        ),
+        *(
+            ("model", {"hidden_dim": 2**40}),
+            ("model", {"hidden_dim": 2**19}),
+            ("backbone", None),
+            ("backbone", ["wan"]),
+        ),
+        *(("training", 5), ("architecture", {"a": 1})),
+    ],
+)
+def test_a_hostile_description_is_refused_in_one_sentence_before_memory_is_taken(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    save_pretrained(PixelBackbone(CONFIG), tmp_path)
+    path = tmp_path / "config.json"
+    document = json.loads(path.read_text())
+    both = {**document["model"], **value} if isinstance(value, dict) and name == "model" and value else value
+    path.write_text(json.dumps({**document, name: both}))
+    with pytest.raises(ValueError, match=str(tmp_path)) as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 20_000)
+    with pytest.raises(ValueError, match="not JSON"):
+        load_model(tmp_path)
+    with pytest.raises(ValueError, match="not JSON"):
+        describe_diffusers(tmp_path)
 
 
 def test_missing_and_broken_files_are_one_sentence(tmp_path: Path) -> None:

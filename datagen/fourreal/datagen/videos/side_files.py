@@ -82,8 +82,11 @@ def _read_picture(file: BinaryIO, index: int) -> npt.NDArray[np.float32]:
     """Picture `index` of an array in a .npy file, without reading the others. Raises ValueError."""
     file.seek(0)
     npy: Any = np.lib.format
-    read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    shape, column_major, dtype = read_header(file)
+    try:
+        read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+        shape, column_major, dtype = read_header(file)
+    except Exception as error:  # a damaged header makes NumPy's parser raise anything
+        raise ValueError(f"it is no .npy file ({type(error).__name__})") from None
     if len(shape) != 3 or column_major or dtype.kind != "f":
         raise ValueError(f"depth must be [N, h, w] of floats in rows, not {shape} of {dtype}")
     if not index < shape[0]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fourreal.platform.errors import shortened
 from fourreal.platform.grid import Grid, check_key
 from fourreal.platform.shards import Sample
 
@@ -44,6 +45,7 @@ class ItemFailure(Exception):
         `retryable` failures (a timeout, a crash) are tried again before they go to quarantine. `attempts` is more
         than 1 where the raiser tried again by itself.
         """
+        message = shortened(message)
         super().__init__(message)
         self.stage = stage
         self.reason = reason

@@ -13,14 +13,17 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from fourreal.platform.documents import parse_object
+from fourreal.platform.errors import shortened
 from fourreal.platform.storage import Storage
 from fourreal.training.settings.groups import CheckpointSettings
 from fourreal.training.workers import ranks
@@ -29,6 +32,7 @@ from fourreal.training.workers.stopping import Stopped
 
 MANIFEST_FILE = "manifest.json"
 _PREFIX = "step-"
+_COMPLETE = re.compile(rf"{_PREFIX}(?P<step>[0-9]+)/{re.escape(MANIFEST_FILE)}")
 T = TypeVar("T")
 
 
@@ -63,9 +67,8 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, newest first."""
-        names = [entry.path for entry in self.storage.list(recursive=True)]
-        complete = [name.split("/")[0] for name in names if name.endswith(f"/{MANIFEST_FILE}")]
-        return sorted((int(name.removeprefix(_PREFIX)) for name in complete), reverse=True)
+        names = (_COMPLETE.fullmatch(entry.path) for entry in self.storage.list(recursive=True))
+        return sorted((int(name["step"]) for name in names if name), reverse=True)
 
     def save(self, step: int, write: Callable[[Path], None]) -> str | None:
         """Save what `write` puts into a folder (this worker's files), then delete checkpoints that are too many.
@@ -135,12 +138,15 @@ class CheckpointStore:
     def _problem(self, step: int, folder: Path) -> str | None:
         """What is wrong with the files that this worker looks at: its share, or all where it has a copy of its own."""
         try:
-            files: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text())["files"]
-        except (ValueError, KeyError, OSError):
+            document = parse_object((folder / MANIFEST_FILE).read_bytes())["files"]
+            files = {name: FileSum(**wanted) for name, wanted in document.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
             return f"{MANIFEST_FILE} cannot be read"
         names = sorted(files)
         for name in names[self.worker.rank :: self.worker.world] if self.storage.is_local else names:
-            wanted, path = FileSum(**files[name]), folder / name
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                return f"{shortened(name)!r} leaves its folder"
+            wanted, path = files[name], folder / name
             if not path.is_file():
                 return f"{name} is missing"
             if path.stat().st_size != wanted.size_bytes:

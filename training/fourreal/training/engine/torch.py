@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fourreal.platform.errors import UserError
 from fourreal.training.checkpoint.snapshots import copied
 from fourreal.training.engine.base import StepNorms, check_compiler, trained_parameters
 from fourreal.training.engine.optimizer import EMA, MeasuredAdamW
@@ -59,9 +60,15 @@ class TorchEngine:
 
     def load(self, folder: Path, *, saved_by: int, shared: bool) -> None:
         """See `Engine`."""
-        state = torch.load(folder / _FILE, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        try:
+            state = torch.load(folder / _FILE, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:  # whatever a file of another making raises
+            raise UserError(
+                f"{folder / _FILE} does not hold this model ({type(error).__name__}): delete its folder, and the "
+                "checkpoint before it is taken"
+            ) from error
 
     def weights(self, *, averaged: bool = False) -> dict[str, Tensor]:
         """See `Engine`."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from fourreal.platform.documents import parse_object
+from fourreal.platform.errors import UserError
 from fourreal.training.checkpoint.snapshots import Snapshot
 from fourreal.training.data.batches import DataPosition
 from fourreal.training.engine.base import Engine
@@ -64,16 +68,30 @@ def restore(
     Another number of workers takes over where those of the checkpoint were. Their random states begin anew, each from
     its rank and the step.
     """
-    saved_by = json.loads((folder / "run.json").read_text())["workers"]
+    with _named(folder):
+        saved_by = int(parse_object((folder / "run.json").read_bytes())["workers"])
     engine.load(folder, saved_by=saved_by, shared=shared)
     same = saved_by == worker.world
-    document = json.loads((folder / f"worker-{worker.rank if same else 0}.json").read_text())
-    if same:
-        _set_random_states(torch.load(folder / f"random-{worker.rank}.pt", weights_only=True), noise)
-    else:
-        noise.manual_seed(hash((noise.initial_seed(), document["step"], worker.rank)) % (1 << 63))
-    position, losses = DataPosition.from_json(document["position"]), LossRecord.from_json(document["losses"])
-    return TrainState(document["step"], position, losses, Guard.from_json(settings, document["guard"]))
+    with _named(folder):
+        document = parse_object((folder / f"worker-{worker.rank if same else 0}.json").read_bytes())
+        if same:
+            _set_random_states(torch.load(folder / f"random-{worker.rank}.pt", weights_only=True), noise)
+        else:
+            noise.manual_seed(hash((noise.initial_seed(), document["step"], worker.rank)) % (1 << 63))
+        position, losses = DataPosition.from_json(document["position"]), LossRecord.from_json(document["losses"])
+        return TrainState(int(document["step"]), position, losses, Guard.from_json(settings, document["guard"]))
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Files whose sums are right and that make no sense were not written by this version, or not by fourreal."""
+    try:
+        yield
+    except Exception as error:  # torch.load and what is done with its result raise anything
+        raise UserError(
+            f"the checkpoint {folder} cannot be used ({type(error).__name__}): delete its folder, and the checkpoint "
+            "before it is taken"
+        ) from error
 
 
 def _set_random_states(states: dict[str, Any], noise: torch.Generator) -> None:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from fourreal.training.model.backbones import make_backbone
@@ -21,6 +22,11 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
 Kind = Literal["base", "grid", "upsampler"]
+
+_FIELDS: dict[str, Any] = {"architecture": str | None, "backbone": str, "model": dict, "training": dict}
+_LARGEST_NUMBER = 1 << 20
+"""In the configuration of a model: what claims more would take all memory before anything is compared."""
+_LAYERS, _MOST_LAYERS = ("depth", "num_layers"), 1000
 
 
 def save_pretrained(
@@ -88,30 +94,37 @@ def load_model(
             f"{folder} holds a {found[1] or found[0]} model on a {found[2]} backbone, "
             f"a {asked[1] or asked[0]} model on a {asked[2]} backbone is needed; train or name such a one"
         )
-    model = _initial(description)
+    with torch.device("meta"):  # nothing is allocated for a configuration that does not fit the weights
+        expected = {name: tuple(tensor.shape) for name, tensor in _initial(folder, description).state_dict().items()}
     try:
+        with safe_open(folder / WEIGHTS_FILE, "pt") as file:
+            held = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+        for name in sorted(expected.keys() | held.keys()):
+            if expected.get(name) != held.get(name):
+                raise ValueError(
+                    f"{folder}: {CONFIG_FILE} describes {expected.get(name, 'nothing')} for {name} and {WEIGHTS_FILE} "
+                    f"holds {held.get(name, 'nothing')}; the two files are not from one export"
+                )
         weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{folder / WEIGHTS_FILE} cannot be read ({error}); export the model again") from error
-    expected = model.state_dict()
-    for name in sorted(expected.keys() | weights.keys()):
-        wanted = tuple(expected[name].shape) if name in expected else "nothing"
-        stored = tuple(weights[name].shape) if name in weights else "nothing"
-        if wanted != stored:
-            raise ValueError(
-                f"{folder}: {CONFIG_FILE} describes {wanted} for {name} and {WEIGHTS_FILE} holds {stored}; "
-                f"the two files are not from one export"
-            )
+    model = _initial(folder, description)
     model.load_state_dict(weights, assign=True)  # the numbers keep the type they were saved in
     align(model)
     return model.eval()
 
 
-def _initial(description: dict[str, Any]) -> Backbone | GridModel | Upsampler:
-    if description["kind"] == "upsampler":
-        return Upsampler(UpsamplerConfig.from_dict(description["model"]))
-    backbone = make_backbone(description["backbone"], description["model"])
-    return backbone if description["kind"] == "base" else GridModel(backbone, description["architecture"])
+def _initial(folder: Path, description: dict[str, Any]) -> Backbone | GridModel | Upsampler:
+    try:
+        if description["kind"] == "upsampler":
+            return Upsampler(UpsamplerConfig.from_dict(description["model"]))
+        backbone = make_backbone(description["backbone"], description["model"])
+        return backbone if description["kind"] == "base" else GridModel(backbone, description["architecture"])
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG_FILE}: {error}") from error
+    except Exception as error:  # a value of another type may fail anywhere in the making
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{folder / CONFIG_FILE} describes no model ({reason}); export the model again") from error
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
@@ -126,12 +139,29 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         )
     try:
         description: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); export the model again") from error
+    if not isinstance(description, dict):
+        raise ValueError(f"{path} holds no object; export the model again")
     version = description.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path} has schema version {version}, this fourreal reads {SCHEMA_VERSION}; use its own")
     if description.get("kind") not in get_args(Kind):
         known = ", ".join(get_args(Kind))
         raise ValueError(f"{path} names kind {description.get('kind')!r}, this fourreal knows {known}")
+    for name, wanted in _FIELDS.items():
+        if name not in description or not isinstance(description[name], wanted):
+            raise ValueError(f"{path} has {description.get(name)!r} for {name}; export the model again")
+    if (largest := _largest(description["model"])) > _LARGEST_NUMBER:
+        raise ValueError(f"{path} describes a model with {largest} of something; export the model again")
     return description
+
+
+def _largest(value: Any) -> float:
+    """The largest number in plain data, and thousands of layers counted as too many of anything."""
+    if isinstance(value, dict):
+        layers = max((n for name in _LAYERS if isinstance(n := value.get(name), int)), default=0)
+        return max([_LARGEST_NUMBER + layers if layers > _MOST_LAYERS else 0, *map(_largest, value.values())])
+    if isinstance(value, list):
+        return max(map(_largest, value), default=0)
+    return abs(value) if isinstance(value, int | float) else 0

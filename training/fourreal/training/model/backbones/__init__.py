@@ -36,8 +36,11 @@ def describe_diffusers(folder: str | Path) -> dict[str, Any] | None:
     """
     names = ("transformer/config.json", "config.json")
     path = next((Path(folder) / name for name in names if (Path(folder) / name).is_file()), None)
-    values: dict[str, Any] = json.loads(path.read_text()) if path else {}
-    found = values.get("_class_name")
+    try:
+        values = json.loads(path.read_text()) if path else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); fetch it again") from error
+    found = values.get("_class_name") if isinstance(values, dict) else None
     if found is None:
         return None
     if found not in _DIFFUSERS:
