@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 
 from fourreal.platform.cli import COMMANDS
 from fourreal.platform.datajob import metrics
+from fourreal.training.report.metrics import EXPORTED
 
 INFRA = ROOT / "infra"
 METRICS_PORT = 8080
@@ -274,6 +275,7 @@ def test_slurms_script_starts_ray_on_each_host_and_ends_with_the_jobs_status(sta
 
 def test_the_dashboards_ask_for_the_names_that_jobs_export() -> None:
     exported = {metrics.ITEMS, metrics.WORK, metrics.BYTES, metrics.SHARDS, metrics.WAITING, metrics.WORKERS}
+    exported |= {name for name, _ in EXPORTED.values()}
     (source,) = _yaml("compose/grafana/provisioning/datasources/prometheus.yaml")["datasources"]
     asked: set[str] = set()
     for path in (INFRA / "compose/grafana/dashboards").glob("*.json"):

@@ -15,10 +15,12 @@ from typing import Any
 import torch
 
 from fourreal.platform import tracking
+from fourreal.platform.logs import about
 from fourreal.platform.storage import Storage
 from fourreal.training.fit.breakdown import LossBreakdown
 from fourreal.training.fit.loop import StepReport
 from fourreal.training.fit.train_state import TrainState
+from fourreal.training.report.metrics import TrainingMetrics
 from fourreal.training.report.utilization import OperationCounter, device_peak, memory_in_use
 from fourreal.training.stage.settings import StageSettings
 
@@ -58,6 +60,9 @@ class Tracker:
         self._written, self._logged = 0.0, time.monotonic()  # the first step is told at once
         self._breakdown = LossBreakdown(settings.data.folders)
         self._operations, self._peak = OperationCounter(settings), device_peak(device)
+        import ray  # not before it is needed: its settings are read from the environment at import
+
+        self._exported = TrainingMetrics(run_id, settings.stage) if ray.is_initialized() else None
         self.averages: dict[str, float] = {}
         """The last values of the metrics of steps."""
 
@@ -93,7 +98,8 @@ class Tracker:
 
     def note(self, metric: str, value: float, step: int, sentence: str, *, tag: str = "last_event") -> None:
         """Something that a person should know of: a line on the screen, a metric, and a tag of the run."""
-        logging.getLogger(__name__).warning(sentence)
+        with about(step=step):
+            logging.getLogger(__name__).warning(sentence)
         self.log({metric: value}, step)
         self._later(lambda: self._client.set_tag(self._run_id, tag, sentence))
 
@@ -140,6 +146,8 @@ class Tracker:
             values["update_norm"] = sum(report.norms.update for report in taken) / len(taken)
         self.averages = values
         self.log(values, reports[-1].step)
+        if self._exported is not None:
+            self._exported.set({**values, "step": reports[-1].step, "steps": self._settings.steps})
 
 
 def read_progress(storage: Storage) -> ProgressNote | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fourreal.platform import logs
 from fourreal.platform.runtime import compute_in_this_thread
 from fourreal.training.checkpoint.snapshots import copied
 from fourreal.training.checkpoint.store import CheckpointStore
@@ -42,7 +43,11 @@ def run_worker(order: dict[str, Any]) -> None:
     # Signals can be handled in the main thread only, which is the actor's; this is another.
     ray.get(ray.get_runtime_context().current_actor.execute.remote(raise_flag_on_sigterm))
     context = ray.train.get_context()
-    _WorkerRun(order["order"], Worker(context.get_world_rank(), context.get_world_size())).run()
+    work: WorkOrder = order["order"]
+    worker = Worker(context.get_world_rank(), context.get_world_size())
+    logs.configure()
+    with logs.about(job="train", run=work.run_id, stage=work.settings.stage, rank=worker.rank):
+        _WorkerRun(work, worker).run()
 
 
 class _WorkerRun:
