@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-# Dense bfloat16 operations a second, from the vendors' data sheets.
-_PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
+"""Dense bfloat16 operations a second, from the vendors' data sheets, by a part of the device's name."""
 
 
 def peak_operations() -> float | None:
     """The CUDA device's dense bfloat16 operations a second; None for a device that is not in the table."""
     name = torch.cuda.get_device_name()
-    return next((peak for part, peak in _PEAKS.items() if part in name), None)
+    return next((peak for part, peak in PEAKS.items() if part in name), None)
 
 
 def counted(work: Callable[[], object]) -> int:
