@@ -6,7 +6,12 @@ INSTALLED := $(VENV)/.installed
 # Recipes see the virtual environment first, whatever is activated around make.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: demo test chaos lint format bench ui install clean
+# Minutes of `make fuzz` for each target.
+MINUTES ?= 5
+# Tools that look at the environment are not in it.
+AUDIT := $(VENV)-audit
+
+.PHONY: demo test chaos lint format bench fuzz sbom audit ui install clean
 
 demo: $(INSTALLED)
 	infra/demo.sh $(OUT)
@@ -30,6 +35,18 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	@for file in tests/benchmarks/[a-z]*.py; do echo "== $$file"; python "$$file" $(ARGS) || exit 1; done
 
+fuzz: $(INSTALLED)
+	python -m tests.fuzz.run --minutes $(MINUTES) $(ARGS)
+
+sbom: $(INSTALLED) $(AUDIT)/.installed
+	mkdir -p outputs
+	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-file outputs/sbom.json $(VENV)/bin/python
+
+# Asks a database of vulnerabilities on the internet.
+audit: sbom
+	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
 ui: $(INSTALLED)
 	fourreal ui
 
@@ -42,5 +59,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(AUDIT)/.installed: constraints.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --constraint constraints.txt pip-audit cyclonedx-bom
+	@touch $@
+
 clean:
-	rm -rf $(VENV) outputs
+	rm -rf $(VENV) $(AUDIT) outputs
