@@ -132,7 +132,7 @@ class EncodedGrid:
         """The grid's key."""
         return self.meta.key
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int, int, int]:
         """(V, T, H, W), from the metadata alone."""
         V, T, H, W = self._document["shape"]

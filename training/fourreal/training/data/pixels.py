@@ -5,6 +5,8 @@ Shape legend: N frames, H W their pixels, any leading axes in `...`.
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +78,9 @@ def to_pixels(frames: Tensor) -> Image:
     return pixels
 
 
+@functools.cache
 def even_indices(have: int, want: int) -> Indices:
-    """`want` of `have` positions, evenly spread, first and last included."""
-    return np.linspace(0, have - 1, want).round().astype(np.int64)
+    """`want` of `have` positions, evenly spread, first and last included; not to be written to."""
+    indices = np.linspace(0, have - 1, want).round().astype(np.int64)
+    indices.flags.writeable = False
+    return indices

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,9 +61,8 @@ class Tracker:
         self._written, self._logged = 0.0, time.monotonic()  # the first step is told at once
         self._breakdown = LossBreakdown(settings.data.folders)
         self._operations, self._peak = OperationCounter(settings), device_peak(device)
-        import ray  # not before it is needed: its settings are read from the environment at import
-
-        self._exported = TrainingMetrics(run_id, settings.stage) if ray.is_initialized() else None
+        ray = sys.modules.get("ray")  # not imported for this: it reads its settings from the environment then
+        self._exported = TrainingMetrics(run_id, settings.stage) if ray and ray.is_initialized() else None
         self.averages: dict[str, float] = {}
         """The last values of the metrics of steps."""
 
