@@ -98,7 +98,8 @@ class Tracker:
 
     def note(self, metric: str, value: float, step: int, sentence: str, *, tag: str = "last_event") -> None:
         """Something that a person should know of: a line on the screen, a metric, and a tag of the run."""
-        with about(step=step):
+        # Named again: the thread that writes checkpoints does not know what the worker's main thread is about.
+        with about(job="train", run=self._run_id, stage=self._settings.stage, step=step):
             logging.getLogger(__name__).warning(sentence)
         self.log({metric: value}, step)
         self._later(lambda: self._client.set_tag(self._run_id, tag, sentence))
