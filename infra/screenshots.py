@@ -112,6 +112,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("infra/pictures"))
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     try:
         with served(arguments.store) as address, sync_playwright() as playwright:
             os.environ["MLFLOW_TRACKING_URI"] = address

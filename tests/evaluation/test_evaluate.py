@@ -226,6 +226,7 @@ def test_the_model_enters_the_registry_once_with_its_scores(
     (version,) = client.search_model_versions("name = 'demo'")
     assert float(version.tags["psnr"]) == pytest.approx(20 * math.log10(25.5), rel=1e-5)
     assert version.tags["model_sha256"] == digest
+    assert "| psnr | 28.13 | 1 |" in version.description
     assert version.run_id != version.tags["evaluation_run"]  # the first evaluation brought it, the last one judged it
     stored = Path(client.download_artifacts(version.run_id, "model", str(tmp_path)))
     assert (stored / "model.safetensors").read_bytes() == b"weights"

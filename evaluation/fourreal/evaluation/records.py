@@ -80,7 +80,7 @@ def record(
 
 
 def register(name: str, model: str, board: Scoreboard, row: Row, recorded: Recorded) -> str:
-    """Put the exported model into the registry, with its scores as tags; returns the version.
+    """Put the exported model into the registry, its scores as tags and as a table to read; returns the version.
 
     A version with the same weights gets the new scores. Raises UserError when the predictions are another model's.
     """
@@ -101,13 +101,22 @@ def register(name: str, model: str, board: Scoreboard, row: Row, recorded: Recor
         if version.tags.get("model_sha256") == digest:
             for key, value in tags.items():
                 registry.set_model_version_tag(name, version.version, key, value)
+            registry.update_model_version(name, version.version, description=_table(row))
             return str(version.version)
     with tempfile.TemporaryDirectory() as scratch:
         for entry in Storage(model).list():
             (Path(scratch) / entry.path).write_bytes(Storage(model).read(entry.path))
         registry.log_artifacts(recorded.run_id, scratch, "model")
     source = f"{registry.get_run(recorded.run_id).info.artifact_uri}/model"
-    return str(registry.create_model_version(name, source, run_id=recorded.run_id, tags=tags).version)
+    version = registry.create_model_version(name, source, recorded.run_id, tags, description=_table(row))
+    return str(version.version)
+
+
+def _table(row: Row) -> str:
+    """The row's scores in Markdown, each with the number of samples it is over."""
+    scores = [metric for metric in row.values if f"{metric}.n" in row.values]
+    lines = [f"| {metric} | {row.values[metric]:.4g} | {row.values[f'{metric}.n']:.0f} |" for metric in scores]
+    return "\n".join(["| metric | value | N |", "|---|---|---|", *lines])
 
 
 def slug(text: str) -> str:
