@@ -21,7 +21,8 @@ from train_workload import config_of, start_state
 
 from fourreal.training.settings.groups import CheckpointSettings, EngineSettings
 
-_BATCH = 4
+_BATCH = 16
+"""Samples of a worker's step: with few, what workers tell each other is much of it."""
 
 
 def rate_of_processes(folder: str, steps: int, worlds: Sequence[int]) -> float:
@@ -75,7 +76,7 @@ def measure_restart(folder: str, workplace: Path) -> float:
 
     out = workplace / "restart"
     config = config_of(
-        folder, str(out), workers=2, steps=400, batch_size=_BATCH, engine=EngineSettings(zero_stage=2),
+        folder, str(out), workers=2, steps=400, batch_size=4, engine=EngineSettings(zero_stage=2),
         checkpoints=CheckpointSettings(every=20),
     )  # fmt: skip
     seconds: list[float] = []
