@@ -37,10 +37,6 @@ def ray_session(cpus: int | None = None) -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS", "")
     if not address or address.startswith("127."):
         os.environ.update(LOCAL_ENVIRONMENT)  # read at Ray's import, and by the processes that it starts
-    if not address:
-        # Ray Train asks the dashboard, which a session of one job does not have, whether its controller lives, and
-        # warns once a second.
-        os.environ.setdefault("RAY_LOGGER_LEVEL", "error")
     import ray
 
     if ray.is_initialized():

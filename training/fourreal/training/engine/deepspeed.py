@@ -175,7 +175,6 @@ def _configuration(
         "gradient_accumulation_steps": settings.micro_batches,
         "gradient_clipping": optimizer.clip_norm,
         "zero_optimization": zero,
-        "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         # DeepSpeed switches off an autocast that is not its own. No module's gradients travel in bfloat16.
         "torch_autocast": {"enabled": bf16, "dtype": "bfloat16", "lower_precision_safe_modules": []},
@@ -186,7 +185,10 @@ def _configuration(
 def _import(device: torch.device) -> Any:
     import deepspeed
     import deepspeed.ops
+    from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 
+    if MeasuredAdamW not in ZERO_SUPPORTED_OPTIMIZERS:  # which names torch's AdamW, but not what is derived from it
+        ZERO_SUPPORTED_OPTIMIZERS.append(MeasuredAdamW)
     # On the CPU DeepSpeed compiles a shared-memory collective (about a minute) wherever it finds a compiler; gloo
     # does. An empty table of compatible operators is its own way of saying that there is none.
     if device.type == "cpu":

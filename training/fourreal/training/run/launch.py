@@ -119,8 +119,9 @@ def _fit(order: WorkOrder) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = order.settings
+    alone = not os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # a dead worker is replaced a second sooner
-    if not os.environ.get("RAY_ADDRESS"):  # Ray on this machine alone, which nobody drains: a process less to start
+    if alone:  # Ray on this machine alone, which nobody drains: a process less to start
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     resources = ray.cluster_resources()
     use_gpu = resources.get("GPU", 0) >= settings.workers
@@ -140,6 +141,8 @@ def _fit(order: WorkOrder) -> None:
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
+    if alone:
+        _spare_the_cleaner(trainer)
     try:
         with _live_line(settings), sigterm_asks(settings.storage, settings.restarts.grace_s):
             trainer.fit()
@@ -150,6 +153,17 @@ def _fit(order: WorkOrder) -> None:
         raise UserError(f"Ray stopped in the middle ({type(error).__name__}): run the same command to go on") from error
     if not settings.storage.exists(RESULT_FILE):
         raise UserError(read_reason(settings.storage) or "the workers ended without a result: run the same command")
+
+
+def _spare_the_cleaner(trainer: Any) -> None:
+    """Without the actor that gives resources back when Ray Train's controller dies: here they go with the session.
+
+    It asks the dashboard, which a session of one job does not have: a warning a second, and ten more to stop it.
+    """
+    defaults = trainer._create_default_callbacks
+    trainer._create_default_callbacks = lambda: [
+        callback for callback in defaults() if type(callback).__name__ != "PlacementGroupCleanerCallback"
+    ]
 
 
 def _reason(error: BaseException) -> str:
