@@ -17,8 +17,7 @@ demo: $(INSTALLED)
 	infra/demo.sh $(OUT)
 
 test: $(INSTALLED)
-	python -m pytest -m 'not ray' -n 2 --dist loadfile
-	python -m pytest -m ray # one after the other: two Rays at once are more than two cores bear
+	python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder # see tests/conftest.py
 
 chaos: $(INSTALLED) # ARGS='--minutes 5 --seed 1' for a shorter one
 	python -m tests.chaos $(ARGS)
