@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from fourreal.platform.redaction import redact, redact_fields
@@ -131,10 +130,11 @@ def server_command(port: int, folder: Path = DEFAULT_FOLDER) -> list[str]:
     ]
 
 
-def serve(port: int) -> int:
-    """Serve the default store in the foreground until interrupted; returns the server's exit status."""
-    print(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C stops it)")
-    return subprocess.run(server_command(port), env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}).returncode
+def serve(port: int) -> NoReturn:
+    """Become the server of the default store, in the foreground: what stops this process stops the server."""
+    print(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C stops it)", flush=True)
+    command = server_command(port)
+    os.execve(command[0], command, {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"})
 
 
 def _query(values: Sequence[str]) -> str:

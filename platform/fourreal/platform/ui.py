@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from fourreal.platform.config import command
 from fourreal.platform.tracking import DEFAULT_PORT, serve
@@ -17,9 +18,9 @@ class Config:
     """Port on 127.0.0.1."""
 
 
-def run(config: Config) -> int:
+def run(config: Config) -> NoReturn:
     """Serve until interrupted."""
-    return serve(config.port)
+    serve(config.port)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
