@@ -45,6 +45,11 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "compare": Command(
             "fourreal.evaluation.compare", "compare models on the same grids, with a significance test", "eval"
         ),
+        "study": Command(
+            "fourreal.evaluation.study",
+            "train every architecture alike, and measure what synchronization is worth",
+            "render,train,eval",
+        ),
         "weights": Command(
             "fourreal.evaluation.weights", "list, fetch and verify the published weights that metrics read", "eval"
         ),

@@ -1,0 +1,175 @@
+"""The options of `fourreal study`, and its sizes as recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fourreal.evaluation.metrics import SampleMetric, choose_metrics
+from fourreal.evaluation.studies.arms import ARMS
+from fourreal.platform.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is trained on, and what is tested on."""
+
+    train_assets: int = 480
+    """Procedural assets that are trained on."""
+    grids_per_asset: int = 4
+    """Grids of each of them, with cameras and background of their own."""
+    videos: int = 96
+    """Videos that are drawn where --videos names none."""
+    clips_per_video: int = 8
+    """Pseudo-4D grids of each video, at most."""
+    held_out_assets: int = 48
+    """Procedural assets that are tested on, a grid each."""
+    real_grids_per_asset: int = 8
+    """Test grids of each asset of --assets."""
+    arc_degrees: tuple[float, float] = (15.0, 60.0)
+    """Width of the arc of views of rendered grids, in training and in tests."""
+    rendered_share: float = 0.5
+    """Part of the samples that is rendered, where an arm sees both."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How models are trained: the same for every arm."""
+
+    size: str = "nano"
+    """Size of the model (see `fourreal train --model.size`)."""
+    patch_size: int = 4
+    """Side of a patch, pixels."""
+    base_steps: int = 6000
+    """Steps of the base video model, which all arms share."""
+    base_batch_size: int = 16
+    base_lr: float = 2e-3
+    grid_steps: int = 1500
+    """Steps of each arm."""
+    grid_batch_size: int = 4
+    grid_lr: float = 1e-3
+    ema_decay: float = 0.99
+    """Of the running mean of the weights, which is what is judged."""
+    shift: float = 3.0
+    """Moves diffusion times towards noise, where there is something to decide."""
+    pure_noise: float = 0.25
+    """Part of the samples whose diffusion time is exactly 1."""
+    workers: int = 1
+    """Workers of one training run."""
+    parallel: int = 2
+    """Training runs at a time: on cores, two of one worker are faster than one of two."""
+    engine: Literal["deepspeed", "torch"] = "torch"
+    checkpoints_every: int = 500
+    """Steps between checkpoints, and between points of the validation curve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Does two-stream synchronization do what the papers say? Train every architecture alike, and measure them.
+
+    Makes its data, trains a base video model once, then every arm with every seed, generates, scores, and writes
+    tables and pictures. Killed at any moment, the same command goes on: what is finished is not done again.
+    """
+
+    out: Path
+    """Local folder for everything."""
+    assets: str | None = None
+    """Folder of animated assets that are tested on and never trained on; none: procedural tests alone."""
+    videos: str | None = None
+    """Folder of videos to synthesize pseudo-4D grids from; none: videos are drawn."""
+    arms: tuple[str, ...] = tuple(ARMS)
+    """What is trained."""
+    seeds: int = 3
+    """Seeds of each arm: of its batches, its noise, and what it generates from."""
+    views: int = 4
+    times: int = 4
+    height: int = 32
+    width: int = 32
+    sampling_steps: tuple[int, ...] = (1, 4, 16)
+    """Steps of the sampler at which every arm is judged."""
+    metrics: tuple[str, ...] = (
+        "psnr", "psnr_foreground", "ssim", "ssim_foreground", "sharpness", "sharpness_foreground",
+        "lpips", "flicker", "tsed", "epipolar_inliers",
+    )  # fmt: skip
+    """Metrics of every generated grid; those that lack weights are unavailable, with the reason in the table."""
+    weights: str | None = None
+    """Folder of published weights, for the metrics that read some (see `fourreal weights`)."""
+    reconstruction_grids: int = 4
+    """Grids of each test set that are also reconstructed as a 3D scene, which takes its time; first seed alone."""
+    reconstruction_steps: int = 4
+    """Sampling steps of the grids that are reconstructed."""
+    allow_weak_base: bool = False
+    """Go on although the base video model does not beat a linear blend of the given frames."""
+    resamples: int = 1000
+    """Sets of grids drawn for each confidence interval."""
+    seed: int = 0
+    """Of data, base model and bootstrap."""
+    data: DataSettings = field(default_factory=DataSettings)
+    fit: FitSettings = field(default_factory=FitSettings)
+
+    NOT_DECIDING = frozenset({"allow_weak_base", "arms", "seeds", "reconstruction_grids", "resamples", "weights"})
+    """Fields that may change from one run on the same output to the next: they decide no bytes of what is there."""
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.arms if name not in ARMS]:
+            raise UserError(f"--arms names {unknown[0]!r}: choose from {', '.join(ARMS)}")
+        if not self.arms:
+            raise UserError(f"--arms names none: choose from {', '.join(ARMS)}")
+        counts = {
+            "seeds": self.seeds,
+            "resamples": self.resamples,
+            "data.train-assets": self.data.train_assets,
+            "data.held-out-assets": self.data.held_out_assets,
+            "fit.parallel": self.fit.parallel,
+            "sampling-steps": min(self.sampling_steps, default=0),
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise UserError(f"--{name} must be at least 1, not {count}")
+        if min(self.views, self.times) < 3:
+            raise UserError("--views and --times must be at least 3: the base model is judged at frames between two")
+        if self.reconstruction_grids and self.reconstruction_steps not in self.sampling_steps:
+            raise UserError(
+                f"--reconstruction-steps {self.reconstruction_steps} is not among --sampling-steps: name one of them"
+            )
+        for metric in choose_metrics(self.metrics):
+            if not isinstance(metric, SampleMetric):
+                raise UserError(f"--metrics has {metric.name}, one value for a whole set: the study pairs grid by grid")
+
+
+def cpu() -> dict[str, Any]:
+    """About two hours on two cores: the defaults."""
+    return {}
+
+
+def gpu() -> dict[str, Any]:
+    """Meant for under 25 minutes on one H100, never run: larger frames, grids and models."""
+    return {
+        "views": 8, "times": 8, "height": 64, "width": 64,
+        "data": {"train_assets": 960, "videos": 192, "held_out_assets": 64, "arc_degrees": (15.0, 75.0)},
+        "fit": {
+            "size": "tiny", "base_steps": 4000, "base_batch_size": 64, "base_lr": 1e-3, "grid_steps": 800,
+            "grid_batch_size": 16, "grid_lr": 5e-4, "ema_decay": 0.995, "parallel": 1,
+        },
+    }  # fmt: skip
+
+
+def quick() -> dict[str, Any]:
+    """A few minutes: every stage once, and far too short to learn anything."""
+    return {
+        "seeds": 1, "arms": ("sequential", "soft", "regression"), "views": 3, "times": 3, "height": 24, "width": 24,
+        "sampling_steps": (1, 2), "reconstruction_grids": 1, "reconstruction_steps": 2, "allow_weak_base": True,
+        "data": {
+            "train_assets": 6, "grids_per_asset": 1, "videos": 3, "clips_per_video": 2, "held_out_assets": 5,
+            "real_grids_per_asset": 1,
+        },
+        "fit": {
+            "patch_size": 8, "base_steps": 20, "base_batch_size": 4, "grid_steps": 10, "grid_batch_size": 2,
+            "checkpoints_every": 10,
+        },
+    }  # fmt: skip
+
+
+RECIPES: Mapping[str, Callable[[], Mapping[str, Any]]] = {"cpu": cpu, "gpu": gpu, "quick": quick}

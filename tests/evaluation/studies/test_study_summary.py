@@ -1,0 +1,69 @@
+"""From scores to values, differences, verdicts and the page that says them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.evaluation.studies.small_study import KEYS, PSNR_DB, REASON, fill, small_config
+
+from fourreal.evaluation.studies.ledger import Ledger
+from fourreal.evaluation.studies.report import write_report
+from fourreal.evaluation.studies.summary import Findings, Method, findings
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Findings:
+    config = small_config(tmp_path)
+    ledger = Ledger.open(config)
+    fill(config, ledger, PSNR_DB)
+    return findings(config, ["procedural"], ledger)[0]
+
+
+def test_a_value_is_the_mean_over_seeds_and_grids_with_an_interval_over_grids(found: Findings) -> None:
+    value = found.values[Method("soft", 4), "psnr"]
+    assert value.value == pytest.approx(19.0 + 1.0 + 0.65)
+    assert value.seeds == pytest.approx((19.65, 21.65))
+    assert value.seed_deviation == pytest.approx(2**0.5)
+    assert value.grids == len(KEYS)
+    assert value.interval is not None
+    assert 20.2 < value.interval.low < value.value < value.interval.high < 21.1  # seeds do not widen it
+
+
+def test_what_was_trained_at_time_1_alone_is_judged_at_one_step(found: Findings) -> None:
+    assert [method.steps for method in found.methods if method.name == "regression"] == [1]
+
+
+def test_differences_are_taken_at_equal_steps_and_decided_by_a_test(found: Findings) -> None:
+    gaps = {(gap.steps, gap.other, gap.metric.name): gap for gap in found.gaps}
+    assert (1, Method("sequential", 4), "psnr") not in gaps
+    better = gaps[1, Method("sequential", 1), "psnr"]
+    assert better.difference.value == pytest.approx(2.0)
+    assert better.better == "main"
+    assert gaps[4, Method("average"), "psnr"].better == "other"
+    assert gaps[4, Method("average"), "flicker"].better == ""  # equal
+
+
+def test_bars_are_held_against_what_was_measured(found: Findings) -> None:
+    margins = {
+        claim.text.split(" over the whole")[0]: (round(claim.margin, 2), claim.reached) for claim in found.claims
+    }
+    assert margins == {
+        "soft, 1 step beats the average by 1.5 dB": (2.0, True),
+        "soft, 1 step beats the blurred average by 0.5 dB": (0.2, False),
+        "soft, 4 steps beats the average": (-1.0, False),
+    }
+
+
+def test_the_report_says_what_is_missing_and_what_was_not_reached(found: Findings, tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    base = {"procedural": {"base": 20.0, "blend": 19.0, "difference": 1.0, "interval_95": [0.5, 1.5], "grids": 8}}
+    fits = {(arm, seed): {"wall_s": 60.0, "curves": {}} for arm in config.arms for seed in range(config.seeds)}
+    text = write_report(tmp_path, config, [found], base, fits)
+    assert f"- LPIPS: {REASON}" in text
+    assert "- NOT reached: soft, 4 steps beats the average over the whole image (procedural grids): -1.00 dB" in text
+    assert "| soft, 4 steps | 20.65 ±1.414 [" in text
+    document = json.loads((tmp_path / "study.json").read_text())
+    row = next(r for r in document["tests"]["procedural"]["scores"] if (r["method"], r["metric"]) == ("soft", "psnr"))
+    assert row["seeds"] == pytest.approx([22.65, 24.65])
