@@ -73,7 +73,7 @@ def add_noise(clean: Tensor, noise: Tensor, time: Tensor, given: Tensor) -> Tens
 
 
 def to_velocity(prediction: Tensor, noisy: Tensor, time: Tensor, config: BackboneConfig) -> Tensor:
-    """A network's output [B, F, C, H, W] as velocity, [B, F, C, H, W]; time [B].
+    """A model's output [B, F, C, H, W] as velocity, [B, F, C, H, W]; time [B].
 
     A clean prediction x becomes (z - x) / max(s, time_floor); the floor keeps the division bounded as noise vanishes
     (Li and He 2025, "Back to Basics: Let Denoising Generative Models Denoise").
@@ -84,8 +84,8 @@ def to_velocity(prediction: Tensor, noisy: Tensor, time: Tensor, config: Backbon
 
 
 def to_clean(prediction: Tensor, noisy: Tensor, time: Tensor, config: BackboneConfig) -> Tensor:
-    """A network's output [B, F, C, H, W] as clean frames."""
-    return prediction if config.prediction == "clean" else noisy - _like(time, noisy) * prediction
+    """A model's output [B, F, C, H, W] as clean frames."""
+    return noisy - _like(time, noisy) * prediction if config.prediction == "velocity" else prediction
 
 
 def velocity_error(
@@ -97,7 +97,7 @@ def velocity_error(
     floor too.
     """
     noisy = add_noise(clean, noise, time, given)
-    target = to_velocity(clean, noisy, time, config) if config.prediction == "clean" else noise - clean
+    target = noise - clean if config.prediction == "velocity" else to_velocity(clean, noisy, time, config)
     error = (to_velocity(prediction, noisy, time, config) - target).square().mean(dim=(-3, -2, -1))
     return error * (~given).to(error)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fourreal.training.model.architectures import Architecture, make_architecture
 from fourreal.training.model.backbones.base import Backbone, BackboneConfig, Text
+from fourreal.training.model.given_blend import blend_of_given
 from fourreal.training.model.grid import Axis, GridInput, to_grid, to_sequences
 from fourreal.training.model.lora import LoraShape
 from fourreal.training.model.policies import TrainPolicy, apply_policy, check_policy
@@ -49,7 +50,7 @@ class GridModel(nn.Module):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def forward(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> Tensor:
-        """Predict the clean grid, or its velocity (`config.prediction`): the mean of the streams' heads.
+        """Predict the clean grid, or its velocity where `config.prediction` says so: the mean of the streams.
 
         noisy: [B, V, T, C, H, W], given frames clean; given: [B, V, T] bool; text: B captions, where it reads any
         time:  [B] diffusion time of the unknown frames, or [B, V, T]; 1 is noise
@@ -61,10 +62,14 @@ class GridModel(nn.Module):
     def stream_predictions(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> list[Tensor]:
         """Each stream's own prediction [B, V, T, C, H, W]: view stream, time stream; other architectures have one."""
         grid = self._embed(noisy, time, given, text)
-        if min(noisy.shape[1:3]) > 1:
-            predictions: list[Tensor] = self.view_time(grid)
+        predictions: list[Tensor]
+        predictions = self.view_time(grid) if min(noisy.shape[1:3]) > 1 else [self._predict_video(grid)]
+        if self.config.prediction != "residual":
             return predictions
-        return [self._predict_video(grid)]
+        blends = _blends(noisy, given)
+        if len(predictions) < len(blends):  # one stream that runs along both axes
+            blends = [(blends[0] + blends[1]) / 2]
+        return [prediction + blend for prediction, blend in zip(predictions, blends, strict=True)]
 
     def _embed(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None) -> GridInput:
         if noisy.ndim != 6 or given.shape != noisy.shape[:3] or time.shape not in (given.shape[:1], given.shape):
@@ -88,3 +93,13 @@ class GridModel(nn.Module):
         for index in range(self.backbone.depth):
             tokens = self.view_time.step(layer, index, tokens)
         return to_grid(self.backbone.head(tokens, sequences), axis, grid.tokens.shape[0])
+
+
+def _blends(noisy: Tensor, given: Tensor) -> list[Tensor]:
+    """What a residual is added to, as the base model has it: along views, then along times, as far as there are any."""
+    axes: list[Axis] = ["view", "time"]
+    return [
+        to_grid(blend_of_given(to_sequences(noisy, axis), to_sequences(given, axis)), axis, len(noisy))
+        for axis, length in zip(axes, given.shape[1:], strict=True)
+        if length > 1
+    ] or [blend_of_given(noisy[:, 0], given[:, 0])[:, None]]

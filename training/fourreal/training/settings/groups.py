@@ -86,9 +86,10 @@ class ModelSettings:
     """Rank of the maps that lora trains."""
     lora_alpha: float | None = None
     """They are scaled by this over their rank; default: the rank, which is a scale of 1."""
-    prediction: Literal["clean", "velocity"] | None = None
+    prediction: Literal["clean", "velocity", "residual"] | None = None
     """What a new model puts out; the loss is on velocity either way. Default: clean, which learns better where a patch
-    has more numbers than the model is wide."""
+    has more numbers than the model is wide; residual: what clean frames differ by from a blend of the given ones, with
+    which a new model starts."""
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,17 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from fourreal.training.model.given_blend import blend_of_given
+
 Tokens = TypeVar("Tokens", Tensor, tuple[Tensor, Tensor])
-Prediction = Literal["clean", "velocity"]
+Prediction = Literal["clean", "velocity", "residual"]
 
 FIXED_VIEW = 0
 FREEZE_TIME = 1
@@ -35,7 +37,8 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 class BackboneConfig:
     """Common part of a backbone's plain configuration.
 
-    `prediction`: what the network puts out, the clean frames or the velocity; the loss is on velocity either way.
+    `prediction`: what the network puts out: the clean frames, the velocity, or the residual, by which the clean frames
+    differ from a blend of the given ones of their sequence (`given_blend.py`); the loss is on velocity either way.
     `time_floor`: the least diffusion time by which a clean prediction is divided to become a velocity.
 
     Raises ValueError when fields do not fit each other.
@@ -45,8 +48,8 @@ class BackboneConfig:
     time_floor: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.prediction not in ("clean", "velocity"):
-            raise ValueError(f"prediction {self.prediction!r} is unknown; choose clean or velocity")
+        if self.prediction not in get_args(Prediction):
+            raise ValueError(f"prediction {self.prediction!r} is unknown; choose {', '.join(get_args(Prediction))}")
         if not 0 < self.time_floor < 1:
             raise ValueError(f"time_floor {self.time_floor} is outside (0, 1); 0.05 is a good value")
 
@@ -223,7 +226,7 @@ class Backbone(nn.Module, ABC):
         return torch.where(given[..., None], _spread(finish(clean), given), _spread(finish(unknown), given))
 
     def forward(self, noisy: Tensor, time: Tensor, given: Tensor, context: Tensor, text: Text | None = None) -> Tensor:
-        """Predict the clean frames, or their velocity (`config.prediction`): the base video model.
+        """Predict the clean frames, or their velocity where `config.prediction` says so: the base video model.
 
         noisy:   [B, N, C, H, W], given frames clean, the others at their diffusion time
         time:    [B] diffusion time of the unknown frames, 1 is noise; or [B, N]
@@ -242,7 +245,8 @@ class Backbone(nn.Module, ABC):
 
         for index in range(self.depth):
             tokens = run_step(layer, index, tokens, checkpointing=self.checkpointing)
-        return self.head(tokens, sequences)
+        predicted = self.head(tokens, sequences)
+        return predicted + blend_of_given(noisy, given) if self.config.prediction == "residual" else predicted
 
 
 def _spread(rows: Tensor, given: Tensor) -> Tensor:

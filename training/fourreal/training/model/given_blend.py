@@ -1,0 +1,28 @@
+"""What is known of a frame before anything is learned: the nearest given frames of its sequence, blended by distance.
+
+Shape legend: S sequences, N frames of a sequence, C H W numbers of a frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def blend_of_given(frames: Tensor, given: Tensor) -> Tensor:
+    """For each frame, the given ones before and after it mixed by distance; outside of these, the nearest.
+
+    frames: [S, N, C, H, W]; given: [S, N] bool
+    returns [S, N, C, H, W]: given frames themselves, and 0 where a sequence has none
+    """
+    N = given.shape[1]
+    place = torch.arange(N, device=given.device).expand_as(given)
+    before = torch.where(given, place, -1).cummax(dim=1).values
+    after = torch.where(given, place, N).flip(1).cummin(dim=1).values.flip(1)
+    left = torch.where(before < 0, after, before).clamp_max(N - 1)
+    right = torch.where(after == N, before, after).clamp_min(0)
+    share = (place - left) / (right - left).clamp_min(1)
+    weights = (1 - share)[..., None] * functional.one_hot(left, N) + share[..., None] * functional.one_hot(right, N)
+    weights = weights * given.any(dim=1)[:, None, None]
+    return torch.einsum("snm,smchw->snchw", weights.to(frames.dtype), frames)
