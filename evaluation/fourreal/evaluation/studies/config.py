@@ -42,6 +42,9 @@ class FitSettings:
     """Size of the model (see `fourreal train --model.size`)."""
     patch_size: int = 4
     """Side of a patch, pixels."""
+    prediction: Literal["clean", "velocity", "residual"] = "residual"
+    """What models put out. With residual, every new model is the blend or average that it is compared with, and only
+    what it learns makes it better."""
     base_steps: int = 6000
     """Steps of the base video model, which all arms share."""
     base_batch_size: int = 16

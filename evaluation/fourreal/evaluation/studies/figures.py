@@ -138,4 +138,4 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
 def _line(axes: Any, points: Sequence[Sequence[float]], colour: str, label: str | None, **style: Any) -> None:
     if points:
         steps, values = np.array(points, np.float64).T
-        axes.plot(steps, values, color=colour, label=label, **style)
+        axes.plot(steps, values, color=colour, label=label, **{"marker": "." if len(points) < 3 else "", **style})

@@ -27,7 +27,19 @@ def write_report(
     fits: Mapping[tuple[str, int], Record],
 ) -> str:
     """Write `study.md` and `study.json`; returns the first. `base`: of `check_base`, `fits`: of `train_arms`."""
-    text = "\n\n".join([_head(config), _base(base), *map(_test, found), _fits(config, fits), _pictures(folder)]) + "\n"
+    text = (
+        "\n\n".join(
+            [
+                _head(config),
+                _base(base),
+                *map(_test, found),
+                _fits(config, fits),
+                _pictures(folder),
+                _definitions(found),
+            ]
+        )
+        + "\n"
+    )
     (folder / "study.md").write_text(text)
     document = _document(config, found, base, fits)
     (folder / "study.json").write_text(json.dumps(document, indent=1, allow_nan=False))
@@ -87,7 +99,6 @@ def _test(found: Findings) -> str:
         parts.append("The bar:\n\n" + "\n".join(verdicts))
     if found.gaps:
         parts.append(_gaps(found.gaps))
-    parts.append("\n".join(f"- {title(metric)}: {metric.definition}." for metric in shown))
     return "\n\n".join(parts)
 
 
@@ -121,6 +132,11 @@ def _pictures(folder: Path) -> str:
     shown = [f"![{caption}]({name})" for name, caption in FIGURES.items() if (folder / name).exists()]
     examples = [f"![Examples: {path.stem}]({path.name})" for path in sorted(folder.glob("examples-*.png"))]
     return "## Pictures\n\n" + "\n\n".join([*shown, *examples])
+
+
+def _definitions(found: Sequence[Findings]) -> str:
+    lines = [f"- {title(metric)}: {metric.definition}." for metric in found[0].metrics]
+    return "## Metrics\n\n" + "\n".join(lines)
 
 
 def _cell(value: Value) -> str:

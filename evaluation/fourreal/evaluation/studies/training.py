@@ -44,6 +44,7 @@ def train_base(config: Config, data: StudyData, jobs: Jobs, ledger: Ledger) -> R
         *_common(config, config.seed, fit.base_steps, fit.base_batch_size, fit.base_lr, fit.pure_noise),
         f"--model.size={fit.size}",
         f"--model.patch-size={fit.patch_size}",
+        f"--model.prediction={fit.prediction}",
         f"--model.height={config.height}",
         f"--model.width={config.width}",
     ]
