@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import psutil
 import pytest
 from tests.platform.numbers_job import Numbers, Waiter, number_items, numbers_job
 
-from fourreal.platform.datajob import Preparation, estimate_data_job, list_quarantine, metrics, run_data_job
+from fourreal.platform.datajob import Item, Preparation, estimate_data_job, list_quarantine, metrics, run_data_job
 from fourreal.platform.datajob import job as job_module
 from fourreal.platform.datajob import plan as plan_module
 from fourreal.platform.datajob.job import room_for_workers
@@ -23,6 +24,7 @@ from fourreal.platform.datajob.plan import make_plan, read_plan, write_plan
 from fourreal.platform.datajob.preparation import prepare_items
 from fourreal.platform.datajob.shard_task import ShardOrder, items_to_do, make_shard
 from fourreal.platform.errors import UserError
+from fourreal.platform.grid import Grid
 from fourreal.platform.record_digest import DIGEST
 from fourreal.platform.runtime import LOCAL_ENVIRONMENT
 from fourreal.platform.shards import list_shards, read_grids, read_record
@@ -40,6 +42,20 @@ def out(tmp_path: Path) -> Storage:
 
 def _order(index: int = 0) -> ShardOrder:
     return ShardOrder(index, number_items(4), "plan")
+
+
+def test_a_grid_is_gone_before_the_next_is_made(out: Storage) -> None:
+    """So that it can lie in the same memory, and a worker never holds two."""
+    last: list[weakref.ref[Grid]] = []
+
+    class Watched(Numbers):
+        def process(self, item: Item) -> Grid:
+            assert not last or last[0]() is None
+            grid = super().process(item)
+            last[:] = [weakref.ref(grid)]
+            return grid
+
+    assert make_shard(out, _order(), Watched()).made == 4
 
 
 def test_a_plan_survives_its_file_and_never_depends_on_anything_but_the_work(out: Storage) -> None:

@@ -29,7 +29,7 @@ from fourreal.datagen.videos.timing import Timing
 from fourreal.datagen.warps.augment import Augmentation, augment
 from fourreal.datagen.warps.paths import LARGEST_DEPTH_RATIO, LARGEST_MAGNITUDE, PLANAR_FAMILIES, parallax_path
 from fourreal.datagen.warps.placement import plan_warp
-from fourreal.datagen.warps.synthesis import synthesize
+from fourreal.datagen.warps.synthesis import Memory, synthesize
 from fourreal.platform.config import command
 from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, run_data_job
 from fourreal.platform.errors import UserError
@@ -121,6 +121,7 @@ class Synthesizer:
             config.filters, config.height, config.width, still=config.still, still_scenes=config.still_scenes
         )
         self.reader = ClipReader(config.timing, self.judge, limit_s=config.clip_limit_s)
+        self._memory = Memory()
         self._layered: tuple[VideoSource, bool] | None = None
         """Whether the last file has layers beside it: to look takes a dozen requests in an object store."""
 
@@ -150,7 +151,7 @@ class Synthesizer:
         # Twice the size where the video has it: what lies between the pixels of view 0 need not be made up then.
         twice = 2 if soft is None and all(2 * n <= of for n, of in zip(warp.shrunk_size, clip.size, strict=True)) else 1
         pictures = clip.pictures(*(twice * n for n in warp.shrunk_size))
-        views = synthesize(pictures, c.times, warp, c.height, c.width, soft)
+        views = synthesize(pictures, c.times, warp, c.height, c.width, soft, self._memory)
         views, applied = augment(views, c.augment, rng)
         provenance: dict[str, Any] = {"family": family, "magnitude": round(magnitude, 6), "augmented": applied}
         if layers is not None:

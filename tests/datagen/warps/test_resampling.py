@@ -8,9 +8,10 @@ from fourreal.datagen.warps.resampling import (
     IN_DOUBLE,
     IN_FINE,
     Doubler,
+    Places,
     levels_of,
     sample,
-    sampling_map,
+    sampling_maps,
     soften,
     to_bytes,
 )
@@ -20,12 +21,16 @@ def level_of(matrix: np.ndarray, height: int, width: int) -> int:
     return levels_of(matrix[None], height, width)[0]
 
 
+def places_in(matrix: np.ndarray, height: int, width: int) -> Places:
+    return sampling_maps(matrix[None], height, width)[0]
+
+
 def resampled(image: np.ndarray, matrix: np.ndarray, height: int, width: int, level: int | None = None) -> np.ndarray:
     """Float view `[H, W, C]` of `[h, w, C]`."""
     out = np.empty((height, width, image.shape[2]), np.float32)
     level = level_of(matrix, height, width) if level is None else level
     doubled = Doubler(*image.shape)(image.astype(np.float32), level)
-    sample(doubled, sampling_map(IN_DOUBLE @ matrix, height, width), out)
+    sample(doubled, places_in(IN_DOUBLE @ matrix, height, width), out)
     return out
 
 
@@ -64,14 +69,14 @@ def test_a_smooth_pattern_is_reproduced_to_half_a_grey_level() -> None:
 
 
 def test_bytes_are_reproduced_to_half_a_grey_level_too() -> None:
-    """Rounded after each direction of the doubling and after sampling; see the module's docstring."""
+    """Rounded before and after the doubling, and after sampling; see the module's docstring."""
     y, x = np.mgrid[0:100, 0:140] + 0.5
     source = np.round(np.repeat(pattern(x, y)[..., None], 4, axis=-1)).astype(np.uint8)
     out = np.empty((64, 96, 4), np.uint8)
     doubled = Doubler(100, 140, 4, np.uint8)(source, level_of(HOMOGRAPHY, 64, 96))
-    sample(doubled, sampling_map(IN_DOUBLE @ HOMOGRAPHY, 64, 96), out)
+    sample(doubled, places_in(IN_DOUBLE @ HOMOGRAPHY, 64, 96), out)
     error = out[..., 0] - pattern(*places_of(HOMOGRAPHY, 64, 96))
-    assert abs(error.mean()) < 0.05
+    assert abs(error.mean()) < 0.08  # the pyramid rounds halves up
     assert np.sqrt((error**2).mean()) < 0.5
     assert np.abs(error).max() < 2.0
     assert np.all(out == out[..., :1])
@@ -127,11 +132,16 @@ def test_less_blur_and_aliasing_than_opencv(zoom: float) -> None:
     matrix = np.array([[c, -s, size / 2 - H / 2 * zoom + 1.3], [s, c, size / 2 - H / 2 * zoom - 1.2], [0, 0, 1.0]])
     expected = area_view(matrix, H, H, size)
     ours = psnr(resampled(source, matrix, H, H)[..., 0], expected)
+    as_bytes = np.round(np.repeat(source, 3, axis=-1)).astype(np.uint8)
+    out = np.empty((H, H, 3), np.uint8)
+    level = level_of(matrix, H, H)
+    sample(Doubler(size, size, 3, np.uint8)(as_bytes, level), places_in(IN_DOUBLE @ matrix, H, H), out)
     linear = psnr(opencv(source, matrix, H, H, cv2.INTER_LINEAR), expected)
     cubic = psnr(opencv(source, matrix, H, H, cv2.INTER_CUBIC), expected)
     print(f"zoom {zoom}: ours {ours:.1f} linear {linear:.1f} cubic {cubic:.1f}")
     assert ours > linear + 3.0
-    assert ours > cubic
+    assert ours > cubic + 3.0
+    assert psnr(out[..., 0].astype(float), expected) > 44.0
 
 
 @pytest.mark.parametrize("zoom", [0.85, 1.0, 1.25, 1.5])
@@ -143,7 +153,7 @@ def test_twice_the_resolution_gives_views_their_own_detail(zoom: float) -> None:
     expected = area_view(matrix, H, H, size)
     fine = np.round(area_view(np.diag([0.5, 0.5, 1.0]), 2 * size, 2 * size, size)).astype(np.uint8)
     out = np.empty((H, H), np.uint8)
-    sample(soften(fine, level_of(matrix, H, H)), sampling_map(IN_FINE @ matrix, H, H), out)
+    sample(soften(fine, level_of(matrix, H, H)), places_in(IN_FINE @ matrix, H, H), out)
     coarse = area_source(size)[..., None].astype(np.float32)
     found, single = psnr(out.astype(float), expected), psnr(resampled(coarse, matrix, H, H)[..., 0], expected)
     print(f"zoom {zoom}: {found:.1f}, of the single resolution {single:.1f}")

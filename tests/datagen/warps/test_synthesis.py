@@ -9,7 +9,7 @@ from fourreal.datagen.warps import synthesis
 from fourreal.datagen.warps.layers import Layers, layers_from_mask
 from fourreal.datagen.warps.paths import parallax_path
 from fourreal.datagen.warps.placement import Warp, plan_warp
-from fourreal.datagen.warps.synthesis import Views, synthesize
+from fourreal.datagen.warps.synthesis import Memory, Views, synthesize
 
 H, W = 48, 72
 
@@ -122,3 +122,26 @@ def test_what_comes_out_from_behind_shows_no_trace_of_the_foreground(seed: int) 
     blue, share = views.frames[1:, ..., 2].astype(float), views.mask[1:] / 255.0
     np.testing.assert_allclose(blue, 40.0 + 200.0 * share, atol=12.0)
     assert np.abs(views.homographies[0, -1] - views.homographies[1, -1]).max() > 0.5  # there is parallax
+
+
+def test_memory_is_used_again_only_when_nothing_holds_what_lay_in_it() -> None:
+    memory = Memory()
+    first = memory.empty(2, 3)
+    first[:] = 7
+    part = first[:1, 1:]
+    del first
+    second = memory.empty(2, 3)  # of another place: a part of the first is still held
+    second[:] = 8
+    assert np.all(part == 7)
+    place = second.ctypes.data
+    del second
+    assert memory.empty(3, 2).ctypes.data == place
+
+
+def test_a_grid_that_is_held_is_not_written_over() -> None:
+    warp = warp_of("affine", 1)
+    memory, clip = Memory(), moving_clip(2, *warp.shrunk_size)
+    held = synthesize(clip, 2, warp, H, W, memory=memory).frames
+    kept = held.copy()
+    synthesize(255 - clip, 2, warp, H, W, memory=memory)
+    assert np.array_equal(held, kept)

@@ -15,8 +15,6 @@ from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.video import DecodedFrame, VideoInfo
 
-_SMALL_INTERPOLATION = Interpolation.FAST_BILINEAR
-
 
 def _kind(frame: DecodedFrame) -> tuple[int, int, str]:
     return frame.image.width, frame.image.height, frame.image.format.name
@@ -63,7 +61,9 @@ class ClipSearch:
 
     def push(self, frame: DecodedFrame) -> Clip | None:
         """Look at the next frame; the clip that is found with it."""
-        small = self._reformatter.reformat(frame.image, *SMALL_SIZE, "bgr24", interpolation=_SMALL_INTERPOLATION)
+        small = self._reformatter.reformat(
+            frame.image, *SMALL_SIZE, "bgr24", interpolation=Interpolation.FAST_BILINEAR, threads=1
+        )
         if frame.after_damage and not self._is_whole():
             self._refuse("corrupt", "packets before a frame cannot be decoded")
         if self._last is not None and _kind(frame) != _kind(self._last):

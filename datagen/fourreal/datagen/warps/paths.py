@@ -61,19 +61,16 @@ def parallax_path(
     focal = 0.5 * np.hypot(1.0, aspect) / np.tan(_HALF_FOV)
     camera = np.diag([focal, focal, 1.0])
     normal = np.array([0.0, 0.0, 1.0])
-    matrices = np.empty((len(inverse_depths), views, 3, 3))
-    for v, (x, y, yaw, pitch, roll, dolly) in enumerate(_curves(views, limits, rng)):
-        rotation = _turn(2, roll) @ _turn(0, pitch) @ _turn(1, yaw)  # world to camera
-        target = np.array([x / focal, y / focal, 1.0])
-        centre = target - (1.0 - dolly) * (rotation.T @ normal)  # looks at the target
-        for layer, nearness in enumerate(inverse_depths):
-            # A ray d from the centre c meets the plane z = 1 / nearness where camera 0 sees, in units of that
-            # distance, the point (1 - nearness c_z) d + nearness c d_z.
-            shift = nearness * centre
-            to_plane = (1.0 - shift[2]) * np.eye(3) + np.outer(shift, normal)
-            matrix = camera @ to_plane @ rotation.T @ np.linalg.inv(camera)
-            matrices[layer, v] = matrix / matrix[2, 2]
-    return matrices
+    x, y, yaw, pitch, roll, dolly = _curves(views, limits, rng).T
+    to_world = (_turns(2, roll) @ _turns(0, pitch) @ _turns(1, yaw)).swapaxes(1, 2)
+    target = np.stack([x / focal, y / focal, np.ones(views)], axis=1)
+    centre = target - (1.0 - dolly)[:, None] * (to_world @ normal)  # looks at the target
+    # A ray d from the centre c meets the plane z = 1 / nearness where camera 0 sees, in units of that distance, the
+    # point (1 - nearness c_z) d + nearness c d_z.
+    shift = np.array(inverse_depths)[:, None, None] * centre
+    to_plane = (1.0 - shift[..., 2, None, None]) * np.eye(3) + shift[..., None] * normal
+    matrices = camera @ to_plane @ to_world @ np.linalg.inv(camera)
+    return np.asarray(matrices / matrices[..., 2:, 2:])
 
 
 PLANAR_FAMILIES: dict[str, Callable[[int, float, np.random.Generator, float], Array]] = {
@@ -94,12 +91,12 @@ def _curves(views: int, limits: Array, rng: np.random.Generator) -> Array:
     return np.asarray(np.einsum("kvi,kp->vp", basis, weights) * limits)
 
 
-def _turn(axis: int, angle: float) -> Array:
-    """Rotation about a coordinate axis, right-handed."""
-    c, s = np.cos(angle), np.sin(angle)
+def _turns(axis: int, angles: Array) -> Array:
+    """Rotations about a coordinate axis, right-handed: `[V, 3, 3]` by angles `[V]`."""
+    c, s = np.cos(angles), np.sin(angles)
     i, j = [k for k in range(3) if k != axis]
     sign = -1.0 if axis == 1 else 1.0
-    rotation = np.eye(3)
-    rotation[i, i] = rotation[j, j] = c
-    rotation[i, j], rotation[j, i] = -sign * s, sign * s
-    return rotation
+    rotations = np.tile(np.eye(3), (len(angles), 1, 1))
+    rotations[:, i, i] = rotations[:, j, j] = c
+    rotations[:, i, j], rotations[:, j, i] = -sign * s, sign * s
+    return rotations

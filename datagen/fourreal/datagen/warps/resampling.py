@@ -1,13 +1,14 @@
 """Sampling a picture between its pixels, at about the price of one OpenCV remap, with little blur and aliasing.
 
 Views are sampled linearly from a picture of twice the resolution, made once for all of them: straight from the video
-where that is large enough, otherwise by a windowed sinc. OpenCV rounds places to 1/32 pixel, of the double: 1/128 pixel
-is the largest error, where its cubic and Lanczos kernels, 4 and 11 times as slow, are off by 1/64. What the linear step
-blurs is added beforehand; where a view shrinks the picture, the double is blurred to the size of the view's pixels, so
-that little aliases.
+where that is large enough, otherwise by OpenCV's pyramid. OpenCV rounds places to 1/32 pixel, of the double: 1/128
+pixel is the largest error, where its cubic and Lanczos kernels, 4 and 11 times as slow, are off by 1/64. What the
+pyramid and the linear step blur is taken back beforehand; where a view shrinks the picture, the double is blurred to
+the size of the view's pixels, so that little aliases.
 
-Pictures are bytes or floats. Bytes are rounded after each of the directions and after sampling: 0.48 grey levels
-(RMS) where floats, rounded once at the end, have 0.42 (tests/datagen/warps/test_resampling.py).
+Against pixels that average their area, of rings up to the finest there are, bytes come out at 44 dB and more, where
+OpenCV's linear and cubic kernels reach 37 and 43 at best (a windowed sinc in the pyramid's place: 46, for half again
+the time); smooth patterns to 0.44 grey levels (RMS) as bytes, 0.12 as floats (tests/datagen/warps/test_resampling.py).
 """
 
 from __future__ import annotations
@@ -30,10 +31,8 @@ SUPPORT = 5
 """A sample reads pixels at most so far away."""
 _LEVEL = 1.2
 """Views whose pixels differ in area by less than this share a double."""
-_HALFWAY = np.sinc([-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5]) * np.sinc(np.arange(-3.5, 4.0) / 4)
-_HALFWAY = (_HALFWAY / _HALFWAY.sum()).astype(np.float32)
-"""Lanczos' kernel of 8 taps at half a pixel; its second moment is 0, so it keeps parabolas."""
-
+_CENTRE = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+"""Numbers of pixels to places."""
 IN_DOUBLE = np.array([[2.0, 0.0, -0.5], [0.0, 2.0, -0.5], [0.0, 0.0, 1.0]])
 """Places in a picture to places in what `Doubler` makes of it: its pixels stay, others come between them."""
 IN_FINE = np.diag([2.0, 2.0, 1.0])
@@ -49,10 +48,6 @@ class Doubler:
     def __init__(self, height: int, width: int, channels: int, dtype: npt.DTypeLike = np.float32) -> None:
         """`dtype` is that of the pictures: float32 or uint8."""
         self._corrected = np.empty((height, width, channels), dtype)
-        self._between = np.empty_like(self._corrected)
-        self._plane = np.empty((2, height, width), dtype)
-        self._wide_planes = np.empty((channels, height, width, 2), dtype)
-        self._wide = np.empty((height, 2 * width, channels), dtype)
         self._out = np.empty((2 * height, 2 * width, channels), dtype)
 
     def __call__(self, image: Picture, level: int) -> Picture:
@@ -60,38 +55,26 @@ class Doubler:
         the picture.
 
         With pixels of variance 1/12 in both directions, a view whose pixels are `s` times as large asks for a blur
-        of variance `(s^2 - 1) / 12`, and linear sampling at half-pixel steps blurs by 1/24 on average. Both are a
-        multiple of the second difference, so they are one filter of three taps.
+        of variance `(s^2 - 1) / 12`. The pyramid blurs by 1/4, at the old pixels (1/8, 3/4, 1/8) as between them
+        (1/2, 1/2), and linear sampling at half-pixel steps by 1/24 on average. All are a multiple of the second
+        difference, so they are one filter of three taps.
         """
-        bend = (_LEVEL**level - 1.0) / 24.0 - 1.0 / 48.0
-        correction = np.array([bend, 1.0 - 2.0 * bend, bend], np.float32)
-        _filter(image, np.outer(correction, correction), (1, 1), self._corrected)
-        _filter(self._corrected, _HALFWAY[None], (3, 0), self._between)
-        self._interleave()
-        self._out[::2] = self._wide
-        _filter(self._wide, _HALFWAY[:, None], (0, 3), self._out[1::2])
-        return self._out
-
-    def _interleave(self) -> None:
-        """Columns of `_corrected` and `_between` in turns, plane by plane: OpenCV merges planes much faster than numpy
-        copies pixels of three numbers."""
-        even, odd = self._plane
-        for channel, wide in enumerate(self._wide_planes):
-            cv2.extractChannel(self._corrected, channel, dst=even)
-            cv2.extractChannel(self._between, channel, dst=odd)
-            cv2.merge([even, odd], dst=wide)
-        cv2.merge([wide.reshape(self._wide.shape[:2]) for wide in self._wide_planes], dst=self._wide)
+        bend = (_LEVEL**level - 1.0) / 24.0 - 1.0 / 48.0 - 1.0 / 8.0
+        taps = np.array([bend, 1.0 - 2.0 * bend, bend], np.float32)
+        cv2.sepFilter2D(image, -1, taps, taps, dst=self._corrected, borderType=cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.pyrUp(self._corrected, dst=self._out))
 
 
 def soften(fine: Picture, level: int) -> Picture:
     """A picture `[2h, 2w, C]` of twice the resolution, blurred to what views of this level ask for.
 
     Its pixels have variance 1/48 (in those of the picture of single resolution), linear sampling adds 1/24, a view's
-    pixels have `s^2 / 12`: see `Doubler`.
+    pixels have `s^2 / 12`: see `Doubler`. At level 0 most views have smaller pixels than the picture, and all come
+    nearer to what pixels average without a blur than they would with that of the largest.
     """
-    variance = _LEVEL**level / 3.0 - 0.25  # in pixels of the fine picture
-    if variance <= 0.0:
+    if level == 0:
         return fine
+    variance = _LEVEL**level / 3.0 - 0.25  # in pixels of the fine picture
     if variance < 0.5:  # three taps, of which the outer are half of it
         size, sigma = 3, math.sqrt(-0.5 / math.log(0.5 * variance / (1.0 - variance)))
     else:
@@ -116,25 +99,25 @@ def levels_of(view_to_view0: Array, height: int, width: int) -> list[int]:
     return [max(0, round(level)) for level in (np.log(moment) / np.log(_LEVEL)).tolist()]
 
 
-def sampling_map(view_to_picture: Array, height: int, width: int) -> Places:
-    """Where in a picture each pixel of a view lies, for `sample`; pixel centres are at +0.5."""
-    m = view_to_picture.astype(np.float32)
-    x, y = np.arange(width, dtype=np.float32)[None] + 0.5, np.arange(height, dtype=np.float32)[:, None] + 0.5
-    depth = m[2, 0] * x + (m[2, 1] * y + m[2, 2])
-    at_x, at_y = ((row[0] * x + (row[1] * y + row[2])) / depth - np.float32(0.5) for row in m[:2])
-    whole, rest = cv2.convertMaps(at_x, at_y, cv2.CV_16SC2)
-    return whole, rest
+def sampling_maps(view_to_picture: Array, height: int, width: int) -> list[Places]:
+    """Where in a picture each pixel of each view lies, for `sample`, by `[V, 3, 3]`; pixel centres are at +0.5."""
+    x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+    found = []
+    at = np.empty((3, height, width), np.float32)  # one for all views: fresh memory costs as much as the arithmetic
+    for m in (np.linalg.inv(_CENTRE) @ view_to_picture @ _CENTRE).astype(np.float32):
+        for row, out in zip(m, at, strict=True):
+            np.add(row[0] * x, row[1] * y + row[2], out=out)
+        np.divide(at[:2], at[2], out=at[:2])
+        whole, rest = cv2.convertMaps(at[0], at[1], cv2.CV_16SC2)
+        found.append((whole, rest))
+    return found
 
 
 def sample(picture: Picture, places: Places, out: Picture) -> None:
-    """Write the picture at the places of a `sampling_map` to `out` `[H, W, C]`, C at most 4, of the same type."""
+    """Write the picture at places of `sampling_maps` to `out` `[H, W, C]`, C at most 4, of the same type."""
     cv2.remap(picture, *places, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
 
 
 def to_bytes(image: Image, out: npt.NDArray[np.uint8]) -> None:
     """Write grey levels to `out`, rounded and saturated."""
     cv2.add(image, 0.0, dst=out, dtype=cv2.CV_8U)
-
-
-def _filter(image: Picture, kernel: Image, anchor: tuple[int, int], out: Picture) -> None:
-    cv2.filter2D(image, -1, kernel, dst=out, anchor=anchor, borderType=cv2.BORDER_REPLICATE)

@@ -81,20 +81,20 @@ def make_shard(
         if item.key in samples:
             continue
         if item.key in unprepared:
-            outcome: Grid | shards.Sample | tuple[ItemFailure, int] = (
+            outcome: shards.Sample | tuple[ItemFailure, int] = (
                 unprepared[item.key],
                 unprepared[item.key].attempts,
             )
         else:
             with about(sample=item.key):
-                outcome = _process(item, processor, order.attempts)
+                outcome = _process(item, processor, order)
         if isinstance(outcome, tuple):
             failure, attempts = outcome
             with about(sample=item.key, reason=failure.reason):
                 log.warning("%s goes to quarantine (%s): %s", item.key, failure.reason, failure.message)
             refused.append(record_of(item, failure, attempts))
         else:
-            samples[item.key] = encode(outcome, lossless=order.lossless) if isinstance(outcome, Grid) else outcome
+            samples[item.key] = outcome
     write_quarantine(out, refused)
     record = shards.write_shard(
         out,
@@ -119,14 +119,15 @@ def _samples_already_there(out: Storage, order: ShardOrder) -> dict[str, shards.
     return {grid.key: grid.members for grid in shards.read_shard(out, record)}
 
 
-def _process(item: Item, processor: Processor, attempts: int) -> Grid | shards.Sample | tuple[ItemFailure, int]:
-    """The item's grid or members, or its last failure and the number of attempts."""
-    for attempt in range(1, attempts + 1):
+def _process(item: Item, processor: Processor, order: ShardOrder) -> shards.Sample | tuple[ItemFailure, int]:
+    """The item's members, or its last failure and the number of attempts. Its grid is not kept: the next one may lie
+    in the same memory."""
+    for attempt in range(1, order.attempts + 1):
         try:
             grid = processor.process(item)
         except ItemFailure as failure:
             raise_storage_fault(failure)
-            if attempt == attempts or not failure.retryable:
+            if attempt == order.attempts or not failure.retryable:
                 return failure, attempt
         except Exception as error:  # an item that nobody foresaw must not cost the others
             raise_storage_fault(error)
@@ -135,5 +136,6 @@ def _process(item: Item, processor: Processor, attempts: int) -> Grid | shards.S
         else:
             if isinstance(grid, Grid):
                 assert grid.key == item.key, f"processor made {grid.key!r} from item {item.key!r}"
+                return encode(grid, lossless=order.lossless)
             return grid
     raise AssertionError("attempts is at least 1")
