@@ -12,6 +12,8 @@ import numpy.typing as npt
 from fourreal.datagen.videos.greys import Grey
 
 _BLUR_PIXELS = 9
+_FINER = 64
+"""Steps to a grey level, so that 16 bits do, at which OpenCV takes half as long as with floats."""
 
 
 def look_statistics(grey: Grey, fine: Grey) -> dict[str, float]:
@@ -49,7 +51,7 @@ def blur(grey: npt.NDArray[np.uint8]) -> float:
     2007): what is sharp loses much, what is blurred already little. Neither contrast nor brightness matter. A picture
     without any difference is wholly blurred. Noise is taken out first: it would pass for sharpness.
     """
-    picture = cv2.GaussianBlur(grey.astype(np.float32), (3, 3), 0)
+    picture = cv2.GaussianBlur(cv2.multiply(grey, _FINER, dtype=cv2.CV_16U), (3, 3), 0)
     shares = []
     for size in ((1, _BLUR_PIXELS), (_BLUR_PIXELS, 1)):
         again = cv2.blur(picture, size)
@@ -57,8 +59,7 @@ def blur(grey: npt.NDArray[np.uint8]) -> float:
             before, after = cv2.absdiff(picture[1:], picture[:-1]), cv2.absdiff(again[1:], again[:-1])
         else:
             before, after = cv2.absdiff(picture[:, 1:], picture[:, :-1]), cv2.absdiff(again[:, 1:], again[:, :-1])
-        total = cv2.norm(before, cv2.NORM_L1)
-        # The sum of what is lost, max(before - after, 0), without a picture of it: (x + |x|) / 2 of x = before - after.
-        lost = 0.5 * (total - cv2.norm(after, cv2.NORM_L1) + cv2.norm(before, after, cv2.NORM_L1))
-        shares.append(1.0 - lost / max(total, 1e-9))
+        total = cv2.sumElems(before)[0]
+        lost = cv2.sumElems(cv2.subtract(before, after))[0]  # where it is more than before, nothing: it saturates
+        shares.append(1.0 - lost / max(total, 1.0))
     return float(max(shares))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,6 +54,11 @@ def follow(grey: Grey, cell: int) -> Iterator[Span]:
         yield _follow_span(grey[start : stop + 1], cell)
 
 
+def lengths(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of `[..., 2]`."""
+    return np.asarray(np.hypot(vectors[..., 0], vectors[..., 1]))
+
+
 def _follow_span(grey: Grey, cell: int) -> Span:
     points = _find(grey[0], cell)
     path = [points]
@@ -64,7 +70,7 @@ def _follow_span(grey: Grey, cell: int) -> Span:
         there, found = _flow(now, after, here)
         back, found_back = _flow_back(after, now, there, here)
         inside = np.all((there >= 0) & (there <= [now.shape[1] - 1, now.shape[0] - 1]), axis=1)
-        good = found & found_back & inside & (np.linalg.norm(back - here, axis=1) < _THERE_AND_BACK)
+        good = found & found_back & inside & (lengths(back - here) < _THERE_AND_BACK)
         path = [frame[good] for frame in path]
         path.append(there[good])
     return Span(np.stack(path).astype(np.float64), len(points))

@@ -16,7 +16,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from fourreal.datagen.videos.bars import Box, Brightest, bright_box
 from fourreal.datagen.videos.crop import crop
-from fourreal.datagen.videos.greys import shrink, size_within, spread
+from fourreal.datagen.videos.greys import Halved, size_within, spread
 from fourreal.datagen.videos.hdr import HLG, PQ, tone_map
 
 Images = npt.NDArray[np.uint8]
@@ -46,6 +46,8 @@ class Clip:
         """`times_s` are the times of presentation, from the start of the file, `fps` the rate that was asked for."""
         self.times_s, self.fps = tuple(times_s), fps
         self._reformatter = VideoReformatter()
+        self._halved: dict[int, Halved] = {}
+        """Brightness, by the number of the frame, where it was asked for."""
         box = bright_box(self._brightest(frames), frames[0].width, frames[0].height)
         self._frames = crop(frames, box)
         self._inside = _Inside(frames[0], self._frames[0], box)
@@ -72,8 +74,7 @@ class Clip:
         """uint8 `[N, H, W]`, see `Greys`: brightness in full range, of the codec's own where it has 8 bits."""
         width, height = size_within(*self.size, longer_side)
         size = self._as_coded(width, height)
-        frames = [self._frames[i] for i in spread(count, len(self._frames))]
-        return np.stack([self._shown.turn(self._grey(frame, *size)) for frame in frames])
+        return np.stack([self._shown.turn(self._grey(i, *size)) for i in spread(count, len(self._frames))])
 
     def crop(self, picture: Picture) -> Picture:
         """The part inside the bars of another picture `[H, W, ...]` of the whole frame, upright and of any size."""
@@ -92,12 +93,15 @@ class Clip:
             return tone_map(self._reformat(frame, *size, "rgb48le"), frame.color_trc)
         return np.asarray(cv2.merge(_planes(self._converted(frame, *size, "gbrp"))))
 
-    def _grey(self, frame: av.VideoFrame, width: int, height: int) -> Images:
+    def _grey(self, number: int, width: int, height: int) -> Images:
+        frame = self._frames[number]
         if self._is_hdr:
             return np.asarray(cv2.cvtColor(self._image(frame, width, height), cv2.COLOR_RGB2GRAY))
         if frame.format.name not in _EIGHT_BIT_LUMA:
             return self._reformat(frame, width, height, "gray")
-        return _full_range(frame, shrink(_luma(frame), width, height))
+        if number not in self._halved:
+            self._halved[number] = Halved(_luma(frame))
+        return _full_range(frame, self._halved[number].shrunk(width, height))
 
     def _brightest(self, frames: Sequence[av.VideoFrame]) -> Brightest:
         """As coded: the largest grey value of each pixel over all times."""
@@ -120,6 +124,7 @@ class Clip:
             pixel_format,
             src_colorspace=Colorspace.ITU709 if unknown else None,
             interpolation=(Interpolation.BILINEAR if same else Interpolation.AREA) | Interpolation.ACCURATE_RND,
+            threads=1,  # a worker has one core, and starting others for a picture costs more than the picture
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import cv2
@@ -19,16 +20,26 @@ def spread(count: int, length: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, length - 1, min(count, length))})
 
 
-def shrink(grey: Grey, width: int, height: int) -> Grey:
-    """A picture `[h, w]` at another, smaller size: halved while it can be, and the rest linearly.
+class Halved:
+    """A picture `[h, w]` and its halves, each made once, whatever sizes are asked for."""
 
-    Of all ways to shrink bytes OpenCV's halving is by far the fastest (a tenth of averaging areas of 720p), and of two
-    pixels linear sampling sees both.
-    """
-    while grey.shape[0] >= 2 * height and grey.shape[1] >= 2 * width:
-        even = grey[: grey.shape[0] // 2 * 2, : grey.shape[1] // 2 * 2]
-        grey = cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR))
+    def __init__(self, picture: Grey) -> None:
+        self._halves = [picture]
+
+    def shrunk(self, width: int, height: int) -> Grey:
+        """The picture at a smaller size: halved while it can be, and the rest linearly.
+
+        Of all ways to shrink bytes OpenCV's halving is by far the fastest (a tenth of averaging areas of 720p), and of
+        two pixels linear sampling sees both.
+        """
+        for number in itertools.count():
+            grey = self._halves[number]
+            if grey.shape[0] < 2 * height or grey.shape[1] < 2 * width:
+                return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR))
+            if len(self._halves) == number + 1:
+                even = grey[: grey.shape[0] // 2 * 2, : grey.shape[1] // 2 * 2]
+                self._halves.append(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        raise AssertionError("a picture cannot be halved for ever")
 
 
 def size_within(width: int, height: int, longer_side: int) -> tuple[int, int]:
@@ -40,7 +51,7 @@ def size_within(width: int, height: int, longer_side: int) -> tuple[int, int]:
 def shrunk(frames: Grey, longer_side: int) -> Grey:
     """Frames `[T, h, w]` as `[T, H, W]`, shrunk until neither side is longer than `longer_side`."""
     size = size_within(frames.shape[2], frames.shape[1], longer_side)
-    return frames if size == frames.shape[:0:-1] else np.stack([shrink(frame, *size) for frame in frames])
+    return frames if size == frames.shape[:0:-1] else np.stack([Halved(frame).shrunk(*size) for frame in frames])
 
 
 def greys_of(frames: Grey) -> Greys:
