@@ -62,6 +62,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "status": Command("fourreal.platform.status", "tell how a data job or a training run stands, running or dead"),
         "cluster": Command("fourreal.platform.cluster", "start or stop Ray on this machine, for `ray job submit`"),
         "submit": Command("fourreal.platform.submit", "run a command as a job on a Ray cluster"),
+        "completion": Command("fourreal.platform.completion", "print what makes bash, zsh or fish complete all this"),
     },
 }
 
