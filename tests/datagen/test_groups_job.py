@@ -14,7 +14,7 @@ from tests.datagen.glb import moving_cube
 
 from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.datagen.filters import Filters
-from fourreal.datagen.grid_job import run_or_estimate
+from fourreal.datagen.grid_job import run_or_tell
 from fourreal.datagen.procedural import make_model
 from fourreal.datagen.render import Config, data_job, run
 from fourreal.datagen.scene_items import objects_of
@@ -58,7 +58,10 @@ def test_a_bad_asset_takes_its_scenes_along_and_no_others(
             break
     assert (len(spoilt), len(scenes)) == (2, 4)
 
-    assert run_or_estimate(replace(config, limit=2), data_job, run) == 0
+    assert run_or_tell(replace(config, dry_run=True), data_job, run) == 0
+    assert not (tmp_path / "out").exists(), "a dry run makes nothing"
+
+    assert run_or_tell(replace(config, limit=2), data_job, run) == 0
     assert "2 of 4 items" in capsys.readouterr().out
     assert not list((tmp_path / "out").glob("shard-*")), "an estimate keeps nothing"
 

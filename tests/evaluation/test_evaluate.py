@@ -267,3 +267,19 @@ def test_the_label_names_all_that_scores_of_one_model_differ_by() -> None:
     assert sampling_label(everything) == (
         "20 steps of unipc, time shift 3, guidance of frames 2, 2 windows, upsampled by abababababab in 6 steps"
     )
+
+
+def test_a_dry_run_counts_pairs_and_writes_nothing(
+    make_grid: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = make_grid("a"), make_grid("b")
+    predictions = _write(tmp_path / "p", _predicted(first, 10), _predicted(second, 10))
+    references = _write(tmp_path / "r", first)
+    before = sorted(tmp_path.rglob("*"))
+    folders = ["--predictions", predictions, "--references", references]
+    assert main([*folders, "--metrics", "psnr", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "2, of which 1 have a reference" in told
+    assert "psnr" in told
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main([*folders, "--metrics", "psnrr", "--dry-run"]) == 2

@@ -229,8 +229,8 @@ def test_a_rayjobs_command_is_one_that_the_job_takes(path: Path, monkeypatch: py
     module = importlib.import_module(name)
     asked: list[Any] = []
     monkeypatch.setattr(module, "run_stages" if path.stem == "train" else "run", asked.append)
-    if hasattr(module, "run_or_estimate"):
-        monkeypatch.setattr(module, "run_or_estimate", lambda config, make_job, run: run(config))
+    if hasattr(module, "run_or_tell"):
+        monkeypatch.setattr(module, "run_or_tell", lambda config, make_job, run: run(config))
     assert module.main(arguments) == 0
     assert len(asked) == 1
     for config in asked[0].values() if isinstance(asked[0], dict) else asked:

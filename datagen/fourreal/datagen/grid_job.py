@@ -7,7 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
 from fourreal.platform.config import as_yaml
-from fourreal.platform.datajob import DataJob, Item, JobSummary, Preparation, Processor, estimate_data_job
+from fourreal.platform.datajob import (
+    DataJob,
+    Item,
+    JobSummary,
+    Preparation,
+    Processor,
+    estimate_data_job,
+    preview_data_job,
+)
 from fourreal.platform.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound="GridJobConfig")
@@ -38,10 +46,12 @@ class GridJobConfig:
     retry_quarantined: bool = False
     """Try the items in quarantine again."""
     limit: int | None = None
-    """Dry run: do only this many items, spread over all, keep nothing, and print what the whole job would cost."""
+    """Estimate: do only this many items, spread over all, keep nothing, and print what the whole job would cost."""
+    dry_run: bool = False
+    """Check settings and sources, print what would be made, and make nothing."""
 
     NOT_DECIDING_BYTES: ClassVar[frozenset[str]] = frozenset(
-        ["out", "items_per_shard", "workers", "retry_quarantined", "limit"]
+        ["out", "items_per_shard", "workers", "retry_quarantined", "limit", "dry_run"]
     )
     """Fields that may change from one run on the same output to the next."""
     AT_LEAST_ONE: ClassVar[tuple[str, ...]] = ("views", "times")
@@ -87,12 +97,17 @@ class GridJobConfig:
         )
 
 
-def run_or_estimate(
-    config: ConfigT, make_job: Callable[[ConfigT], DataJob], run: Callable[[ConfigT], JobSummary]
-) -> int:
-    """What a command does: run the job, or with `--limit` say what it would cost; returns the exit status."""
-    if config.limit is None:
-        return run(config).exit_status
-    job = make_job(config)
-    estimate_data_job(job, config.limit).print_table(job.name)
-    return 0
+def run_or_tell(config: ConfigT, make_job: Callable[[ConfigT], DataJob], run: Callable[[ConfigT], JobSummary]) -> int:
+    """What a command does: run the job, or with `--dry-run` or `--limit` say what it would do or cost.
+
+    Returns the exit status.
+    """
+    if config.dry_run:
+        job = make_job(config)
+        preview_data_job(job).print_table(job.name)
+        return 0
+    if config.limit is not None:
+        job = make_job(config)
+        estimate_data_job(job, config.limit).print_table(job.name)
+        return 0
+    return run(config).exit_status

@@ -29,7 +29,7 @@ from fourreal.datagen.filters import check
 from fourreal.datagen.gltf_buffers import read_file
 from fourreal.datagen.gltf_clips import clips_of
 from fourreal.datagen.gltf_file import BadGltf
-from fourreal.datagen.grid_job import run_or_estimate
+from fourreal.datagen.grid_job import run_or_tell
 from fourreal.datagen.render_config import Config
 from fourreal.datagen.render_device import device_of
 from fourreal.datagen.scene_items import group_items, group_preparation, objects_of
@@ -211,7 +211,7 @@ def run(config: Config) -> JobSummary:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command."""
-    return command(Config, lambda c: run_or_estimate(c, data_job, run), argv, prog="fourreal render")
+    return command(Config, lambda c: run_or_tell(c, data_job, run), argv, prog="fourreal render")
 
 
 if __name__ == "__main__":

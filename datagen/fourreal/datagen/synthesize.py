@@ -14,7 +14,7 @@ import numpy as np
 
 from fourreal.datagen.clip_layers import has_layers, layers_of
 from fourreal.datagen.dataset_card import write_card
-from fourreal.datagen.grid_job import GridJobConfig, run_or_estimate
+from fourreal.datagen.grid_job import GridJobConfig, run_or_tell
 from fourreal.datagen.seeds import item_rng
 from fourreal.datagen.selection.duplicates import MOST_BITS, mark_duplicates
 from fourreal.datagen.selection.filters import ClipFilters
@@ -229,7 +229,7 @@ def run(config: Config) -> JobSummary:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command."""
-    return command(Config, lambda c: run_or_estimate(c, data_job, run), argv, prog="fourreal synthesize")
+    return command(Config, lambda c: run_or_tell(c, data_job, run), argv, prog="fourreal synthesize")
 
 
 if __name__ == "__main__":

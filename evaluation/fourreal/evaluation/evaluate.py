@@ -47,6 +47,8 @@ class Config(ScoringOptions):
     """Put the model of --model under this name into MLflow's registry, with its scores."""
     model: str | None = None
     """Folder of the exported model that made the predictions; only with --register."""
+    dry_run: bool = False
+    """Check settings and folders, print what would be compared, and score nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ class Evaluation:
 
 def run(config: Config) -> None:
     """Score, print, write and record. Raises UserError when no grid can be compared."""
-    evaluate(config)
+    if config.dry_run:
+        _tell(config)
+    else:
+        evaluate(config)
 
 
 def evaluate(config: Config) -> Evaluation:
@@ -68,7 +73,7 @@ def evaluate(config: Config) -> Evaluation:
     _check(config)
     protocol, job = config.table, config.job(config.predictions, config.references)
     job.choose()  # an unknown metric stops here
-    out = Storage(config.out or f"{config.predictions.rstrip('/')}/evaluation")
+    out = Storage(_out(config))
     out.check_writable()
     board = score_folder(job, config.workers)
     intervals = _intervals(board, config)
@@ -89,6 +94,25 @@ def evaluate(config: Config) -> Evaluation:
         version = register(config.register, config.model, board, row, recorded)
         print(f"registered: model {config.register!r}, version {version}")
     return Evaluation(board, out.uri, recorded)
+
+
+def _tell(config: Config) -> None:
+    """What would be compared. Raises UserError for what stops an evaluation before any work."""
+    _check(config)
+    metrics = config.job(config.predictions, config.references).choose()
+    predictions, references = (set(Shelf(Storage(uri)).keys) for uri in (config.predictions, config.references))
+    rows = [
+        ("grids", f"{len(predictions)}, of which {len(predictions & references)} have a reference"),
+        ("metrics", ", ".join(metric.name for metric in metrics)),
+        ("where", _out(config)),
+    ]
+    print("evaluate: a dry run, nothing was scored or written")
+    for label, value in rows:
+        print(f"  {label:<12}{value}")
+
+
+def _out(config: Config) -> str:
+    return config.out or f"{config.predictions.rstrip('/')}/evaluation"
 
 
 def _check(config: Config) -> None:

@@ -17,7 +17,7 @@ from fourreal.evaluation.given import Border
 from fourreal.evaluation.grid_generator import Device, GeneratorSettings, make_generator
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.config import as_yaml, command
-from fourreal.platform.datajob import DataJob, Item, JobSummary, run_data_job
+from fourreal.platform.datajob import DataJob, Item, JobSummary, preview_data_job, run_data_job
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 from fourreal.training.model.sampling import SamplerName, Sampling
@@ -70,32 +70,39 @@ class Config:
     """Worker processes, one core each (default: all cores)."""
     device: Device = "cpu"
     retry_quarantined: bool = False
+    dry_run: bool = False
+    """Check settings and sources, print what would be made, and make nothing."""
 
 
 def run(config: Config) -> int:
     """Generate, or go on; returns the exit status. Raises UserError before any work for input that cannot be used."""
+    if config.dry_run:
+        preview_data_job(_data_job(config)).print_table("generate")
+        return 0
     return generate(config).exit_status
 
 
 def generate(config: Config) -> JobSummary:
     """Like `run`, with the summary."""
+    return run_data_job(_data_job(config))
+
+
+def _data_job(config: Config) -> DataJob:
     if config.limit is not None and config.limit < 1:
         raise UserError(f"--limit must be at least 1, not {config.limit}")
     settings = _settings(config)
-    return run_data_job(
-        DataJob(
-            name="generate",
-            out=config.out,
-            settings=settings,
-            list_items=partial(_items, config),
-            make_processor=partial(make_generator, config.model, config.upsampler, config.conditions, settings),
-            items_per_shard=config.items_per_shard,
-            workers=config.workers,
-            lossless=True,  # given frames must come back exactly, and scores must not depend on JPEG
-            retry_quarantined=config.retry_quarantined,
-            config_yaml=as_yaml(config),
-            reads=(config.conditions,),
-        )
+    return DataJob(
+        name="generate",
+        out=config.out,
+        settings=settings,
+        list_items=partial(_items, config),
+        make_processor=partial(make_generator, config.model, config.upsampler, config.conditions, settings),
+        items_per_shard=config.items_per_shard,
+        workers=config.workers,
+        lossless=True,  # given frames must come back exactly, and scores must not depend on JPEG
+        retry_quarantined=config.retry_quarantined,
+        config_yaml=as_yaml(config),
+        reads=(config.conditions,),
     )
 
 

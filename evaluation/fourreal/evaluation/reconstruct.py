@@ -17,7 +17,7 @@ from fourreal.evaluation.reconstruction.structure_from_motion import CameraSourc
 from fourreal.evaluation.scenes import SCENES
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.config import as_yaml, command
-from fourreal.platform.datajob import DataJob, Item, JobSummary, run_data_job
+from fourreal.platform.datajob import DataJob, Item, JobSummary, preview_data_job, run_data_job
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 
@@ -50,6 +50,8 @@ class Config:
     """Worker processes, one core each (default: all cores; on cuda one for each GPU)."""
     retry_quarantined: bool = False
     """Try the grids in quarantine again."""
+    dry_run: bool = False
+    """Check settings and sources, print what would be made, and make nothing."""
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -65,30 +67,35 @@ class Config:
 
 def run(config: Config) -> int:
     """Reconstruct, or go on; returns the exit status."""
+    if config.dry_run:
+        preview_data_job(_data_job(config)).print_table("reconstruct")
+        return 0
     return reconstruct(config).exit_status
 
 
 def reconstruct(config: Config) -> JobSummary:
     """Like `run`, with the summary. Raises UserError before any work for input that cannot be used."""
-    settings = ReconstructionSettings(config.held_out_views, config.fit, config.cameras, config.device, config.weights)
-    plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "fit"}
-    summary = run_data_job(
-        DataJob(
-            name="reconstruct",
-            out=config.out,
-            settings=settings.record(),
-            list_items=partial(_items, config),
-            make_processor=partial(make_reconstructor, config.grids, config.out, dataclasses.asdict(config.fit), plain),
-            items_per_shard=1,  # a fit takes minutes: nothing that is done waits for its neighbour
-            workers=config.workers,
-            gpus_per_worker=1 if config.device == "cuda" else 0,
-            lossless=True,
-            retry_quarantined=config.retry_quarantined,
-            config_yaml=as_yaml(config),
-        )
-    )
+    summary = run_data_job(_data_job(config))
     print(f"splats and videos: {Storage(config.out).path(SCENES)}")
     return summary
+
+
+def _data_job(config: Config) -> DataJob:
+    settings = ReconstructionSettings(config.held_out_views, config.fit, config.cameras, config.device, config.weights)
+    plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "fit"}
+    return DataJob(
+        name="reconstruct",
+        out=config.out,
+        settings=settings.record(),
+        list_items=partial(_items, config),
+        make_processor=partial(make_reconstructor, config.grids, config.out, dataclasses.asdict(config.fit), plain),
+        items_per_shard=1,  # a fit takes minutes: nothing that is done waits for its neighbour
+        workers=config.workers,
+        gpus_per_worker=1 if config.device == "cuda" else 0,
+        lossless=True,
+        retry_quarantined=config.retry_quarantined,
+        config_yaml=as_yaml(config),
+    )
 
 
 def _items(config: Config) -> Iterator[Item]:

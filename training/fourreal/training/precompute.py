@@ -14,7 +14,7 @@ import torch
 
 from fourreal.platform.codec import CODED, META, EncodedGrid, meta_member
 from fourreal.platform.config import as_yaml, command
-from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, run_data_job
+from fourreal.platform.datajob import DataJob, Item, ItemFailure, JobSummary, preview_data_job, run_data_job
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import read_record, read_shard, require_shards
 from fourreal.platform.storage import Storage
@@ -62,6 +62,8 @@ class Config:
     """1 codes on GPUs."""
     retry_quarantined: bool = False
     """Try the items in quarantine again."""
+    dry_run: bool = False
+    """Check settings and sources, print what would be made, and make nothing."""
 
     def __post_init__(self) -> None:
         for name in ("times", "height", "width", "words", "items_per_shard"):
@@ -152,9 +154,17 @@ def _list_items(config: Config) -> Iterable[Item]:
             yield Item(key, where, {"shard": record.index}, group=record.name)
 
 
+def _run_or_tell(config: Config) -> int:
+    if not config.dry_run:
+        return run(config).exit_status
+    made_with = fingerprint(config.encoder, source_fingerprint(Storage(config.data)))
+    preview_data_job(data_job(config, made_with)).print_table("precompute")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `fourreal precompute`; returns the exit status."""
-    return command(Config, lambda config: run(config).exit_status, argv, prog="fourreal precompute")
+    return command(Config, _run_or_tell, argv, prog="fourreal precompute")
 
 
 if __name__ == "__main__":

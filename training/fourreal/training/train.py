@@ -15,6 +15,7 @@ from fourreal.platform.config import as_yaml, command_of_stages
 from fourreal.platform.tracking import run_address
 from fourreal.training.recipes import CHAINS, RECIPES
 from fourreal.training.run.launch import StageResult, run_stage
+from fourreal.training.run.preview import preview
 from fourreal.training.settings.checks import check
 from fourreal.training.settings.config import Config
 from fourreal.training.stage.exports import MODEL_FOLDER
@@ -29,7 +30,7 @@ def run(config: Config) -> StageResult:
 
 
 def run_stages(configs: dict[str, Config]) -> dict[str, StageResult]:
-    """Run stages by name, each from the model of the one before; returns how they ended.
+    """Run stages by name, each from the model of the one before; returns how they ended (of a dry run, nothing).
 
     The last one has its --out, the others OUT/NAME. Run again, finished stages are not.
     Raises UserError before any worker starts, except for what depends on an earlier stage's model.
@@ -37,6 +38,9 @@ def run_stages(configs: dict[str, Config]) -> dict[str, StageResult]:
     stages = chained(configs)
     for config in stages.values():
         check(config)
+    if any(config.dry_run for config in stages.values()):
+        preview(stages)
+        return {}
     with ExitStack() as session:
         return {name: _run(config, name if name in RECIPES else "", session) for name, config in stages.items()}
 

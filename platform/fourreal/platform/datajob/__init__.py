@@ -10,6 +10,7 @@ from fourreal.platform.datajob.estimate import Estimate, estimate_data_job
 from fourreal.platform.datajob.items import Item, ItemFailure, Processor
 from fourreal.platform.datajob.job import DataJob, run_data_job
 from fourreal.platform.datajob.preparation import Preparation, Preparer
+from fourreal.platform.datajob.preview import Preview, preview_data_job
 from fourreal.platform.datajob.quarantine import QuarantineRecord, list_quarantine
 from fourreal.platform.datajob.summary import JobSummary
 
@@ -21,9 +22,11 @@ __all__ = [
     "JobSummary",
     "Preparation",
     "Preparer",
+    "Preview",
     "Processor",
     "QuarantineRecord",
     "estimate_data_job",
     "list_quarantine",
+    "preview_data_job",
     "run_data_job",
 ]

@@ -126,15 +126,26 @@ def work_off(job: DataJob) -> JobSummary:
         )
 
 
-def _open_plan(out: Storage, job: DataJob) -> Plan:
+def known_plan(out: Storage, job: DataJob) -> Plan | None:
+    """The plan beside the output, if there is one. Raises UserError when it is for other work."""
     plan = read_plan(out)
     if plan is not None:
         check_same_work(plan, job.name, job.settings, job.items_per_shard)
-        return plan
-    out.check_writable()
+    return plan
+
+
+def new_plan(out: Storage, job: DataJob) -> Plan:
+    """The plan that the job begins with; nothing is written. Raises UserError when there is nothing to do."""
     if list_shards(out):
         raise UserError(f"{out.uri} holds shards without a plan: choose an empty folder for --out")
-    plan = make_plan(job.name, job.settings, job.list_items(), job.items_per_shard)
+    return make_plan(job.name, job.settings, job.list_items(), job.items_per_shard)
+
+
+def _open_plan(out: Storage, job: DataJob) -> Plan:
+    if plan := known_plan(out, job):
+        return plan
+    out.check_writable()
+    plan = new_plan(out, job)
     write_plan(out, plan)
     out.write("config.yaml", job.config_yaml.encode())
     return plan

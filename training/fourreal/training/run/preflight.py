@@ -30,8 +30,11 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that a run takes at least."""
+    """What a run takes at least, in bytes but for the parameters."""
 
+    parameters: int
+    trained: int
+    """Parameters that train."""
     worker: int
     """Memory of one worker."""
     checkpoint: int
@@ -63,6 +66,8 @@ def reckon(settings: StageSettings) -> Need:
         _batch_bytes(settings, bucket) + _layer_bytes(model, settings, bucket) for bucket in settings.data.buckets
     )
     return Need(
+        parameters=weights,
+        trained=trained,
         worker=int(_FLOAT_BYTES * held) + of_data,
         checkpoint=_FLOAT_BYTES * (weights + 2 * trained + mean),
         export=_FLOAT_BYTES * weights,

@@ -53,6 +53,8 @@ class Config:
     workers: int = 2
     """Worker processes, one core or one GPU each."""
     seed: int = 0
+    dry_run: bool = False
+    """Check settings, data and room, print what would be trained, and start nothing."""
 
     mixture: MixtureSettings = field(default_factory=MixtureSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
