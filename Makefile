@@ -31,8 +31,9 @@ format: $(INSTALLED)
 	ruff check --fix .
 	ruff format .
 
-bench: $(INSTALLED)
-	@for file in tests/benchmarks/[a-z]*.py; do echo "== $$file"; python "$$file" $(ARGS) || exit 1; done
+bench: $(INSTALLED) # then: python infra/figures.py
+	@mkdir -p outputs/bench; for file in $$(grep -l 'finish()' tests/benchmarks/*.py); do \
+	    echo "== $$file"; python "$$file" --json "outputs/bench/$$(basename "$$file" .py).json" $(ARGS) || exit 1; done
 
 fuzz: $(INSTALLED)
 	python -m tests.fuzz.run --minutes $(MINUTES) $(ARGS)
