@@ -45,6 +45,8 @@ class FitSettings:
     prediction: Literal["clean", "velocity", "residual"] = "residual"
     """What models put out. With residual, every new model is the blend or average that it is compared with, and only
     what it learns makes it better."""
+    references: bool = True
+    """Whether the tokens of frames to be made have the given frames' patches added, as 4Real-Video-V2's have."""
     base_steps: int = 6000
     """Steps of the base video model, which all arms share."""
     base_batch_size: int = 16

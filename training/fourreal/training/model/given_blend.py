@@ -16,6 +16,11 @@ def blend_of_given(frames: Tensor, given: Tensor) -> Tensor:
     frames: [S, N, C, H, W]; given: [S, N] bool
     returns [S, N, C, H, W]: given frames themselves, and 0 where a sequence has none
     """
+    return torch.einsum("snm,smchw->snchw", blend_weights(given).to(frames.dtype), frames)
+
+
+def blend_weights(given: Tensor) -> Tensor:
+    """How much of each frame the blend takes: given [S, N] bool to [S, N, N], rows that sum to 1, or to 0."""
     N = given.shape[1]
     place = torch.arange(N, device=given.device).expand_as(given)
     before = torch.where(given, place, -1).cummax(dim=1).values
@@ -24,5 +29,4 @@ def blend_of_given(frames: Tensor, given: Tensor) -> Tensor:
     right = torch.where(after == N, before, after).clamp_min(0)
     share = (place - left) / (right - left).clamp_min(1)
     weights = (1 - share)[..., None] * functional.one_hot(left, N) + share[..., None] * functional.one_hot(right, N)
-    weights = weights * given.any(dim=1)[:, None, None]
-    return torch.einsum("snm,smchw->snchw", weights.to(frames.dtype), frames)
+    return weights * given.any(dim=1)[:, None, None]

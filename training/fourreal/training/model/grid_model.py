@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from fourreal.training.model.architectures import Architecture, make_architecture
 from fourreal.training.model.backbones.base import Backbone, BackboneConfig, Text
+from fourreal.training.model.backbones.pixel_config import PixelConfig
 from fourreal.training.model.given_blend import blend_of_given
 from fourreal.training.model.grid import Axis, GridInput, to_grid, to_sequences
 from fourreal.training.model.lora import LoraShape
 from fourreal.training.model.policies import TrainPolicy, apply_policy, check_policy
+from fourreal.training.model.references import ReferenceEmbedding
 
 
 class GridModel(nn.Module):
@@ -30,6 +32,10 @@ class GridModel(nn.Module):
         self.backbone = backbone
         self.view_time = make_architecture(architecture, backbone)
         self.architecture = cast(Architecture, architecture)
+        self.references: ReferenceEmbedding | None = None
+        config = backbone.config
+        if isinstance(config, PixelConfig) and config.references:
+            self.references = ReferenceEmbedding(config.channels, config.patch_size, config.hidden_dim)
 
     @property
     def config(self) -> BackboneConfig:
@@ -80,6 +86,8 @@ class GridModel(nn.Module):
         patch_grid = self.backbone.check(noisy)
         tokens = self.backbone.embed(noisy.flatten(1, 2), given.flatten(1, 2))
         tokens = torch.unflatten(tokens, 1, given.shape[1:])
+        if self.references is not None and min(given.shape[1:]) > 1:
+            tokens = tokens + self.references(noisy, given)
         return GridInput(self.backbone, tokens, time, given, self.backbone.embed_text(text), patch_grid)
 
     def _predict_video(self, grid: GridInput) -> Tensor:

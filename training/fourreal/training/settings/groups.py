@@ -80,6 +80,9 @@ class ModelSettings:
     train: TrainPolicy | None = None
     """What the grid stage fits: sync-only, self-attention, lora or full; default: sync-only where the architecture
     has synchronization layers, else self-attention."""
+    references: bool = False
+    """Whether grid models add the patches of given frames to the tokens of the others (4Real-Video-V2 does): what lies
+    at the same place, along views, along times, and where both meet. Said when the base model is made."""
     upscale: int = 4
     """How many times larger than those of the grid model an upsampler's frames are; height and width are the larger."""
     lora_rank: int = 16

@@ -70,7 +70,7 @@ def model_plan(config: Config, start_from: str | None) -> ModelPlan:
 
 
 def _wishes(asked: ModelSettings) -> dict[str, Any]:
-    wishes = {name: getattr(asked, name) for name in _DEFAULTS}
+    wishes = {name: getattr(asked, name) for name in _DEFAULTS} | {"references": asked.references or None}
     return {name: value for name, value in wishes.items() if value is not None}
 
 

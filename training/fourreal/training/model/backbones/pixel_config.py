@@ -21,6 +21,7 @@ _HEAD_DIMS: dict[Size, int] = {"nano": 16, "tiny": 32, "small": 64, "base": 64, 
 class PixelConfig(BackboneConfig):
     """Shape of the pixel-space transformer. Lengths in pixels, except `hidden_dim` (trunk width in numbers).
 
+    `references`: whether a grid model of this backbone adds given frames to the tokens of the others (`references.py`).
     `condition_channels`: channels that are read behind the noisy ones of every frame, and not predicted.
     Raises ValueError when fields do not fit each other.
     """
@@ -34,6 +35,7 @@ class PixelConfig(BackboneConfig):
     channels: int = 3
     condition_channels: int = 0
     prediction: Prediction = "clean"
+    references: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
