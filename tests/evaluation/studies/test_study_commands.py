@@ -60,7 +60,7 @@ def test_arms_differ_in_what_makes_them_arms_and_in_nothing_else(all_arms: Confi
     soft = mine["soft"]
     assert mine["hard"] ^ soft == {"--model.architecture=hard", "--model.architecture=soft"}
     assert mine["fused"] ^ soft == {"--model.architecture=fused", "--model.architecture=soft"}
-    assert mine["regression"] ^ soft == {"--diffusion.pure-noise=0.25", "--diffusion.pure-noise=1.0"}
+    assert mine["regression"] ^ soft == {"--diffusion.pure-noise=0.5", "--diffusion.pure-noise=1.0"}
     assert mine["soft-without-rendered"] ^ soft == {"RENDERED", "--mixture.weights", "0.5"}
     assert mine["soft-without-pseudo-4d"] ^ soft == {"PSEUDO", "--mixture.weights", "0.5"}
 

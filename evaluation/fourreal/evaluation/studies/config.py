@@ -28,8 +28,10 @@ class DataSettings:
     """Procedural assets that are tested on, a grid each."""
     real_grids_per_asset: int = 8
     """Test grids of each asset of --assets."""
-    arc_degrees: tuple[float, float] = (15.0, 60.0)
+    arc_degrees: tuple[float, float] = (5.0, 20.0)
     """Width of the arc of views of rendered grids, in training and in tests."""
+    fps: float = 16.0
+    """Moments a second of rendered grids, likewise."""
     rendered_share: float = 0.5
     """Part of the samples that is rendered, where an arm sees both."""
 
@@ -57,9 +59,10 @@ class FitSettings:
     grid_lr: float = 1e-3
     ema_decay: float = 0.99
     """Of the running mean of the weights, which is what is judged."""
-    shift: float = 3.0
-    """Moves diffusion times towards noise, where there is something to decide."""
-    pure_noise: float = 0.25
+    shift: float = 10.0
+    """Moves diffusion times towards noise: at small times the velocity loss is tens of times as large, and what one
+    step makes of noise would hardly count."""
+    pure_noise: float = 0.5
     """Part of the samples whose diffusion time is exactly 1."""
     workers: int = 1
     """Workers of one training run."""
@@ -153,7 +156,7 @@ def gpu() -> dict[str, Any]:
     """Meant for under 25 minutes on one H100, never run: larger frames, grids and models."""
     return {
         "views": 8, "times": 8, "height": 64, "width": 64,
-        "data": {"train_assets": 960, "videos": 192, "held_out_assets": 64, "arc_degrees": (15.0, 75.0)},
+        "data": {"train_assets": 960, "videos": 192, "held_out_assets": 64, "arc_degrees": (15.0, 75.0), "fps": 8.0},
         "fit": {
             "size": "tiny", "base_steps": 4000, "base_batch_size": 64, "base_lr": 1e-3, "grid_steps": 800,
             "grid_batch_size": 16, "grid_lr": 5e-4, "ema_decay": 0.995, "parallel": 1,

@@ -43,7 +43,7 @@ def make_data(config: Config, jobs: Jobs, ledger: Ledger) -> StudyData:
     data = config.data
     rendered = _make(config, jobs, ledger, "rendered", "render", [
         f"--assets=procedural:{data.train_assets}", f"--grids-per-asset={data.grids_per_asset}",
-        f"--seed={config.seed}", *_arcs(config),
+        f"--seed={config.seed}", *_changes(config),
     ])  # fmt: skip
     videos = config.videos or _drawn_videos(config, jobs, ledger)
     pseudo_4d = _make(config, jobs, ledger, "pseudo-4d", "synthesize", [
@@ -51,13 +51,13 @@ def make_data(config: Config, jobs: Jobs, ledger: Ledger) -> StudyData:
     ])  # fmt: skip
     tests = {
         "procedural": _make(config, jobs, ledger, "test-procedural", "render", [
-            f"--assets=procedural:{data.held_out_assets}", f"--seed={config.seed + _HELD_OUT_SEED}", *_arcs(config),
+            f"--assets=procedural:{data.held_out_assets}", f"--seed={config.seed + _HELD_OUT_SEED}", *_changes(config),
         ])
     }  # fmt: skip
     if config.assets:
         tests["real"] = _make(config, jobs, ledger, "test-real", "render", [
             f"--assets={config.assets}", f"--grids-per-asset={data.real_grids_per_asset}", f"--seed={config.seed}",
-            *_arcs(config),
+            *_changes(config),
         ])  # fmt: skip
     return StudyData(rendered, pseudo_4d, tests)
 
@@ -89,5 +89,7 @@ def _drawn_videos(config: Config, jobs: Jobs, ledger: Ledger) -> str:
     return out
 
 
-def _arcs(config: Config) -> list[str]:
-    return ["--camera.arc-degrees", *(f"{degrees:g}" for degrees in config.data.arc_degrees)]
+def _changes(config: Config) -> list[str]:
+    """How much a grid changes with the view and with time."""
+    arc = (f"{degrees:g}" for degrees in config.data.arc_degrees)
+    return [f"--fps={config.data.fps:g}", "--camera.arc-degrees", *arc]
