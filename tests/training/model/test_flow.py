@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from fourreal.training.model import FREEZE_TIME, GridModel, PixelBackbone, PixelConfig
-from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, to_clean, to_velocity, velocity_loss
+from fourreal.training.model.flow import (
+    TimeSampling,
+    add_noise,
+    sample_times,
+    to_clean,
+    to_velocity,
+    velocity_error,
+    velocity_loss,
+    weighted,
+)
 from fourreal.training.model.sampling import (
     border_given,
     generate_grids,
@@ -75,6 +84,19 @@ def test_given_frames_do_not_count_in_the_loss() -> None:
     losses = [velocity_loss(g, clean, noise, time, given, config=VELOCITY) for g in (guess, spoiled)]
     assert losses[0] == losses[1]
     torch.testing.assert_close(losses[0], (noise - clean)[~given].square().mean())
+
+
+@pytest.mark.parametrize("config", [CONFIG, VELOCITY], ids=["clean", "velocity"])
+def test_the_weight_of_clean_frames_makes_their_error_of_the_velocitys(config: PixelConfig) -> None:
+    clean, noise, _ = pair()
+    given, time = torch.zeros(2, 2, 3, dtype=torch.bool), torch.tensor([0.3, 1.0])
+    noisy = add_noise(clean, noise, time, given)
+    prediction = clean + 0.1 * noise if config.prediction == "clean" else noise - 0.9 * clean
+    error = velocity_error(prediction, clean, noise, time, given, config=config)
+    guess = to_clean(prediction, noisy, time, config)
+    expected = (guess - clean).square().mean(dim=(-3, -2, -1))
+    torch.testing.assert_close(weighted(error, time, TimeSampling(weight="clean"), config), expected)
+    assert torch.equal(weighted(error, time, TimeSampling(), config), error)
 
 
 def test_a_quarter_of_the_times_is_pure_noise() -> None:

@@ -16,7 +16,7 @@ from fourreal.platform.errors import UserError
 class DataSettings:
     """What is trained on, and what is tested on."""
 
-    train_assets: int = 480
+    train_assets: int = 320
     """Procedural assets that are trained on."""
     grids_per_asset: int = 4
     """Grids of each of them, with cameras and background of their own."""
@@ -49,19 +49,19 @@ class FitSettings:
     what it learns makes it better."""
     references: bool = True
     """Whether the tokens of frames to be made have the given frames' patches added, as 4Real-Video-V2's have."""
-    base_steps: int = 6000
+    base_steps: int = 8000
     """Steps of the base video model, which all arms share."""
     base_batch_size: int = 16
     base_lr: float = 2e-3
-    grid_steps: int = 1500
+    grid_steps: int = 2400
     """Steps of each arm."""
     grid_batch_size: int = 4
-    grid_lr: float = 1e-3
+    grid_lr: float = 2e-3
     ema_decay: float = 0.99
     """Of the running mean of the weights, which is what is judged."""
-    shift: float = 10.0
-    """Moves diffusion times towards noise: at small times the velocity loss is tens of times as large, and what one
-    step makes of noise would hardly count."""
+    weight: Literal["velocity", "clean"] = "clean"
+    """What error the loss counts (see `fourreal train --diffusion.weight`). The velocity's is dominated by small times,
+    so that what one step makes of noise hardly counts."""
     pure_noise: float = 0.5
     """Part of the samples whose diffusion time is exactly 1."""
     workers: int = 1
@@ -69,7 +69,7 @@ class FitSettings:
     parallel: int = 2
     """Training runs at a time: on cores, two of one worker are faster than one of two."""
     engine: Literal["deepspeed", "torch"] = "torch"
-    checkpoints_every: int = 500
+    checkpoints_every: int = 400
     """Steps between checkpoints, and between points of the validation curve."""
 
 
@@ -93,8 +93,8 @@ class Config:
     """Seeds of each arm: of its batches, its noise, and what it generates from."""
     views: int = 4
     times: int = 4
-    height: int = 32
-    width: int = 32
+    height: int = 24
+    width: int = 24
     sampling_steps: tuple[int, ...] = (1, 4, 16)
     """Steps of the sampler at which every arm is judged."""
     metrics: tuple[str, ...] = (
@@ -104,7 +104,7 @@ class Config:
     """Metrics of every generated grid; those that lack weights are unavailable, with the reason in the table."""
     weights: str | None = None
     """Folder of published weights, for the metrics that read some (see `fourreal weights`)."""
-    reconstruction_grids: int = 4
+    reconstruction_grids: int = 3
     """Grids of each test set that are also reconstructed as a 3D scene, which takes its time; first seed alone."""
     reconstruction_steps: int = 4
     """Sampling steps of the grids that are reconstructed."""

@@ -94,7 +94,7 @@ def _common(config: Config, seed: int, steps: int, batch_size: int, lr: float, p
     fields = {
         "views": config.views, "times": config.times, "seed": seed, "steps": steps, "batch-size": batch_size,
         "workers": fit.workers, "engine.kind": fit.engine, "optimizer.lr": lr, "optimizer.ema-decay": fit.ema_decay,
-        "diffusion.shift": fit.shift, "diffusion.pure-noise": pure_noise, "checkpoints.every": fit.checkpoints_every,
+        "diffusion.weight": fit.weight, "diffusion.pure-noise": pure_noise, "checkpoints.every": fit.checkpoints_every,
         "samples.every": 0,
     }  # fmt: skip
     return [f"--{name}={value}" for name, value in fields.items()]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fourreal.training.data.batches import Batch, clean_frames
 from fourreal.training.engine.base import Engine
 from fourreal.training.model import Backbone, BackboneConfig, GridModel, Text, Upsampler, UpsamplerConfig
-from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, velocity_error
+from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, velocity_error, weighted
 from fourreal.training.model.upsampler import draw_upsampling, upsampling_error
 
 Forward = Callable[..., Tensor]
@@ -58,7 +58,8 @@ class FlowObjective:
         context = [drawn["context"]] if "context" in drawn else []
         text = Text(drawn["text"].float()) if "text" in drawn else None
         prediction = forward(add_noise(clean, noise, time, given), time, given, *context, text)
-        return velocity_error(prediction, clean, noise, time, given, config=self.config)
+        error = velocity_error(prediction, clean, noise, time, given, config=self.config)
+        return weighted(error, time, self.sampling, self.config)
 
 
 class UpsamplerObjective:
@@ -74,7 +75,8 @@ class UpsamplerObjective:
 
     def error(self, forward: Forward, drawn: Drawn) -> Tensor:
         """See `Objective`."""
-        return upsampling_error(forward, self.config, clean_frames(drawn["frames"]), drawn)
+        error = upsampling_error(forward, self.config, clean_frames(drawn["frames"]), drawn)
+        return weighted(error, drawn["time"], self.sampling, self.config.backbone)
 
 
 def objective_of(model: nn.Module, sampling: TimeSampling) -> Objective:

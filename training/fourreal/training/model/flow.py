@@ -39,6 +39,9 @@ class TimeSampling:
     """Moves these times towards noise, s' = k s / (1 + (k - 1) s) (the same, section 5.3.2); 1 leaves them."""
     pure_noise: float = 0.25
     """The part of the samples whose time is exactly 1."""
+    weight: Literal["velocity", "clean"] = "velocity"
+    """What error counts: the velocity's, or the clean frames', which is the velocity's times the square of the time.
+    The velocity's is largest where there is little noise; the clean frames', where all of the content is decided."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.pure_noise <= 1:
@@ -100,6 +103,13 @@ def velocity_error(
     target = noise - clean if config.prediction == "velocity" else to_velocity(clean, noisy, time, config)
     error = (to_velocity(prediction, noisy, time, config) - target).square().mean(dim=(-3, -2, -1))
     return error * (~given).to(error)
+
+
+def weighted(error: Tensor, time: Tensor, sampling: TimeSampling, config: BackboneConfig) -> Tensor:
+    """`velocity_error` [B, F] as `sampling` weighs it; time [B]."""
+    if sampling.weight == "velocity":
+        return error
+    return error * _like(time.clamp_min(config.time_floor).square(), error)
 
 
 def velocity_loss(
