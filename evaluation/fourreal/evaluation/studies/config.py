@@ -51,6 +51,10 @@ class FitSettings:
     """Whether the tokens of frames to be made have the given frames' patches added, as 4Real-Video-V2's have."""
     base_steps: int = 8000
     """Steps of the base video model, which all arms share."""
+    first_frame_alone: float = 0.25
+    """Part of the base model's samples that are given their first frame alone."""
+    least_given: int = 2
+    """Frames that its other samples are given at least: from fewer there is nothing to interpolate."""
     base_batch_size: int = 16
     base_lr: float = 2e-3
     grid_steps: int = 2400

@@ -211,7 +211,7 @@ class Assembly:
         rng = np.random.default_rng([stream.data.seed, 3, self.order.lane, draw.number])
         grid = stream.shelf.grid(draw.source, draw.grid)
         given = self.batch.given[sample]
-        given.copy_(choose_given(self.bucket.stage, given.shape, stream.drop(draw), rng))
+        given.copy_(choose_given(self.bucket.stage, given.shape, stream.drop(draw), stream.data.mixture, rng))
         if stream.caches:
             self._fill_coded(sample, CodedGrid.of(grid), stream.caches[draw.source], rng)
         else:

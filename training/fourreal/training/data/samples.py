@@ -15,7 +15,7 @@ from fourreal.training.data.catalogue import BatchShape
 from fourreal.training.data.order import Indices
 from fourreal.training.data.pixels import even_indices
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, border_given
-from fourreal.training.settings.groups import AugmentSettings, Stage
+from fourreal.training.settings.groups import AugmentSettings, MixtureSettings, Stage
 
 
 def sample_shape(bucket: BatchShape, context: int | None) -> tuple[int, ...]:
@@ -53,24 +53,27 @@ def _choose_times(have: int, want: int, augment: AugmentSettings, rng: np.random
     return start + stride * np.arange(want)
 
 
-def choose_given(stage: Stage, shape: Sequence[int], drop: float, rng: np.random.Generator) -> Tensor:
+def choose_given(
+    stage: Stage, shape: Sequence[int], drop: float, mixture: MixtureSettings, rng: np.random.Generator
+) -> Tensor:
     """Which frames of a sample are given, [N] or [V, T] bool. `drop`: probability that a grid is given none."""
     if stage == "upsampler":
         return torch.zeros(*shape, dtype=torch.bool)
     if stage == "base":
-        return _random_given(shape[0], rng)
+        return _random_given(shape[0], mixture, rng)
     given = border_given(shape[0], shape[1])
     return torch.zeros_like(given) if rng.random() < drop else given
 
 
-def _random_given(frames: int, rng: np.random.Generator) -> Tensor:
-    """Random frame masking [N]: half the time the first frame alone, which is what a grid gives to most of its
-    sequences; otherwise any subset that leaves a frame to predict."""
+def _random_given(frames: int, mixture: MixtureSettings, rng: np.random.Generator) -> Tensor:
+    """Random frame masking [N]: often the first frame alone, which is what a grid gives to most of its sequences;
+    otherwise any subset, of so many at least, that leaves a frame to predict."""
     given = torch.zeros(frames, dtype=torch.bool)
-    if rng.random() < 0.5:
+    if rng.random() < mixture.first_frame_alone:
         given[0] = True
     else:
-        given[rng.permutation(frames)[: rng.integers(frames)]] = True
+        least = min(mixture.least_given, frames - 1)
+        given[rng.permutation(frames)[: rng.integers(least, frames)]] = True
     if given.all():  # a sequence of one frame
         given[:] = False
     return given

@@ -22,6 +22,11 @@ class MixtureSettings:
     """Probability, for each folder of --data, that a sample of the grid stage is given no frame; default: 0."""
     static_condition_drop: float = 1.0
     """The same for freeze-time grids of any folder: all times are equal, so given frames would only be copied."""
+    first_frame_alone: float = 0.5
+    """Probability that a sample of the base stage is given its first frame alone, as a grid gives to most of its
+    sequences; the others are given any of their frames."""
+    least_given: int = 0
+    """How many frames these others are given at least."""
     caption_drop: float = 0.1
     """Probability that a sample has the empty caption, for models that read captions and guidance on them."""
     buckets: tuple[str, ...] = ()
