@@ -17,7 +17,7 @@ demo: $(INSTALLED)
 	infra/demo.sh $(OUT)
 
 test: $(INSTALLED)
-	python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder # see tests/conftest.py
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 chaos: $(INSTALLED) # ARGS='--minutes 5 --seed 1' for a shorter one
 	python -m tests.chaos $(ARGS)

@@ -24,15 +24,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join([*(str(ROOT / room) for room in ROOMS
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup`, tests that start Ray run first and in one process, the others beside them.
-
-    Two Rays at once are more than two cores bear. The others stay together by file, for the fixtures that they share.
-    """
+    """Files whose tests start Ray come first: they take longest, and what ends last should be short."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.location[0]))
 
 
 @pytest.fixture

@@ -257,9 +257,9 @@ def test_slurms_script_starts_ray_on_each_host_and_ends_with_the_jobs_status(sta
     _program(tmp_path, "srun", 'while [[ $1 == --* ]]; do shift; done; exec "$@"')
     _program(tmp_path, "hostname", "echo 10.0.0.1")
     _program(tmp_path, "ray", 'echo "ray $*" >> "$OUT/log"; [ "$1" = health-check ] || exec sleep 20')
-    _program(
-        tmp_path, "fourreal", f'echo "$RAY_ADDRESS $(stat -c %a "$RAY_AUTH_TOKEN_PATH") $*" > "$OUT/job"; exit {status}'
-    )
+    job = 'echo "$RAY_ADDRESS $(stat -c %a "$RAY_AUTH_TOKEN_PATH") $*" > "$OUT/job"'
+    both_hosts = 'until [ "$(grep -c "^ray start" "$OUT/log")" = 2 ]; do sleep 0.1; done'
+    _program(tmp_path, "fourreal", f"{job}; {both_hosts}; exit {status}")
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path), "OUT": str(tmp_path)}
     environment |= {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "x", "SLURM_JOB_NUM_NODES": "2"}
     script = ["bash", str(INFRA / "slurm/fourreal.sbatch"), "train", "--out", "a b"]
