@@ -1,4 +1,4 @@
-"""Given frames added to the tokens of the others in a grid."""
+"""What given frames say of the others: added to their tokens, and read by what mends the prediction."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ import pytest
 import torch
 from tests.training.model.tiny_models import ARCHITECTURES, CONFIGS, FRAME, enliven
 
-from fourreal.training.model import GridModel, border_given, load_model, make_backbone, save_pretrained
-from fourreal.training.model.references import references
+from fourreal.training.model import (
+    FIXED_VIEW,
+    FREEZE_TIME,
+    GridModel,
+    border_given,
+    load_model,
+    make_backbone,
+    save_pretrained,
+)
+from fourreal.training.model.references import grid_references, video_references
 
-WITH = {**CONFIGS["pixel"], "references": True}
+PLAIN = {**CONFIGS["pixel"], "prediction": "residual"}
+WITH = {**PLAIN, "references": True, "refinement": 5}
 SIZE = FRAME["pixel"]
 
 
@@ -21,7 +30,7 @@ def _grid(*lengths: int) -> torch.Tensor:
 
 def test_the_references_of_a_border_are_the_two_copies_and_their_common_frame() -> None:
     frames, given = _grid(3, 4), border_given(3, 4).expand(2, 3, 4)
-    found = references(frames, given)
+    found = grid_references(frames, given)
     v, t = 2, 3
     assert torch.equal(found[:, v, t, 0], frames[:, 0, t])
     assert torch.equal(found[:, v, t, 1], frames[:, v, 0])
@@ -32,26 +41,65 @@ def test_the_references_of_a_border_are_the_two_copies_and_their_common_frame() 
 
 def test_what_is_not_given_is_no_reference() -> None:
     frames, given = _grid(3, 4), torch.zeros(2, 3, 4, dtype=torch.bool)
-    assert not references(frames, given).any()
+    assert not grid_references(frames, given).any()
     given[:, 0] = True  # the fixed-view video alone
-    found = references(frames, given)
+    found = grid_references(frames, given)
     assert torch.equal(found[:, 2, 3, 0], frames[:, 0, 3])
     assert not found[:, 2, 3, 1:].any()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_new_grid_model_is_as_it_is_without_references(architecture: str) -> None:
-    with_them, without = (
-        GridModel(make_backbone("pixel", config), architecture) for config in (WITH, CONFIGS["pixel"])
-    )
+    with_them, without = (GridModel(make_backbone("pixel", config), architecture) for config in (WITH, PLAIN))
     enliven(without)
     weights = without.state_dict()
     with_them.load_state_dict(weights, strict=False)
     frames, given, time = _grid(3, 4), border_given(3, 4).expand(2, 3, 4), torch.tensor([0.3, 1.0])
     assert torch.equal(with_them(frames, time, given), without(frames, time, given))
-    assert with_them.references is not None
-    enliven(with_them.references)
-    assert not torch.equal(with_them(frames, time, given), without(frames, time, given))
+    for added in (with_them.references, with_them.refinement):
+        assert added is not None
+        before = with_them(frames, time, given)
+        enliven(added)
+        assert not torch.equal(with_them(frames, time, given), before)
+
+
+def test_the_references_of_a_video_are_the_nearest_given_before_and_after() -> None:
+    frames, given = _grid(5), torch.zeros(2, 5, dtype=torch.bool)
+    given[0, [1, 3]] = True  # the other sequence has none
+    found = video_references(frames, given)
+    for frame, (before, after) in {0: (1, 1), 2: (1, 3), 4: (3, 3)}.items():
+        assert torch.equal(found[0, frame], frames[0, [before, after]])
+    assert not found[0, [1, 3]].any()
+    assert not found[1].any()
+
+
+def test_a_new_base_model_is_as_it_is_without_references() -> None:
+    with_them, without = make_backbone("pixel", WITH), make_backbone("pixel", PLAIN)
+    enliven(without)
+    with_them.load_state_dict(without.state_dict(), strict=False)
+    inputs = _grid(4), torch.tensor([0.3, 1.0]), torch.tensor([[True, False, False, True]] * 2)
+    context = torch.tensor([FIXED_VIEW, FREEZE_TIME])
+    assert torch.equal(with_them(*inputs, context), without(*inputs, context))
+    for added in ("references", "refinement"):
+        before = with_them(*inputs, context)
+        enliven(with_them.get_submodule(added))
+        assert not torch.equal(with_them(*inputs, context), before)
+
+
+@pytest.mark.parametrize("axis", ["view", "time"])
+def test_a_grid_of_one_video_is_the_base_models(axis: str) -> None:
+    model = GridModel(make_backbone("pixel", WITH), "soft")
+    enliven(model)
+    frames, given, time = _grid(4), torch.tensor([[True, False, False, True]] * 2), torch.rand(2, 4)
+    context = torch.full((2,), FREEZE_TIME if axis == "view" else FIXED_VIEW)
+    dim = 2 if axis == "view" else 1
+    out = model(frames.unsqueeze(dim), time.unsqueeze(dim), given.unsqueeze(dim)).squeeze(dim)
+    assert torch.equal(out, model.backbone(frames, time, given, context))
+
+
+def test_refinement_is_of_clean_frames() -> None:
+    with pytest.raises(ValueError, match="choose clean or residual"):
+        make_backbone("pixel", {**WITH, "prediction": "velocity"})
 
 
 def test_an_export_keeps_them(tmp_path: Path) -> None:

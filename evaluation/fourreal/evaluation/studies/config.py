@@ -49,6 +49,8 @@ class FitSettings:
     what it learns makes it better."""
     references: bool = True
     """Whether the tokens of frames to be made have the given frames' patches added, as 4Real-Video-V2's have."""
+    refinement: int = 24
+    """Channels of the convolutions that mend predicted frames by the given ones (see `fourreal train`)."""
     base_steps: int = 8000
     """Steps of the base video model, which all arms share."""
     first_frame_alone: float = 0.25

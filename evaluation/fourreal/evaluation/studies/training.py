@@ -48,6 +48,7 @@ def train_base(config: Config, data: StudyData, jobs: Jobs, ledger: Ledger) -> R
         f"--model.patch-size={fit.patch_size}",
         f"--model.prediction={fit.prediction}",
         "--model.references" if fit.references else "--model.no-references",
+        f"--model.refinement={fit.refinement}",
         f"--model.height={config.height}",
         f"--model.width={config.width}",
     ]

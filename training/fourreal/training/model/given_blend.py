@@ -22,11 +22,22 @@ def blend_of_given(frames: Tensor, given: Tensor) -> Tensor:
 def blend_weights(given: Tensor) -> Tensor:
     """How much of each frame the blend takes: given [S, N] bool to [S, N, N], rows that sum to 1, or to 0."""
     N = given.shape[1]
+    left, right = nearest_given(given)
+    place = torch.arange(N, device=given.device)
+    share = (place - left) / (right - left).clamp_min(1)
+    weights = (1 - share)[..., None] * functional.one_hot(left, N) + share[..., None] * functional.one_hot(right, N)
+    return weights * given.any(dim=1)[:, None, None]
+
+
+def nearest_given(given: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers [S, N] of the given frames at or before each frame, and at or after it; the other where there is none.
+
+    given: [S, N] bool; numbers mean nothing in a sequence that has none.
+    """
+    N = given.shape[1]
     place = torch.arange(N, device=given.device).expand_as(given)
     before = torch.where(given, place, -1).cummax(dim=1).values
     after = torch.where(given, place, N).flip(1).cummin(dim=1).values.flip(1)
     left = torch.where(before < 0, after, before).clamp_max(N - 1)
     right = torch.where(after == N, before, after).clamp_min(0)
-    share = (place - left) / (right - left).clamp_min(1)
-    weights = (1 - share)[..., None] * functional.one_hot(left, N) + share[..., None] * functional.one_hot(right, N)
-    return weights * given.any(dim=1)[:, None, None]
+    return left, right

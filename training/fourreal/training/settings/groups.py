@@ -86,8 +86,12 @@ class ModelSettings:
     """What the grid stage fits: sync-only, self-attention, lora or full; default: sync-only where the architecture
     has synchronization layers, else self-attention."""
     references: bool = False
-    """Whether grid models add the patches of given frames to the tokens of the others (4Real-Video-V2 does): what lies
-    at the same place, along views, along times, and where both meet. Said when the base model is made."""
+    """Whether the patches of given frames are added to the tokens of the others (4Real-Video-V2 does): what lies at the
+    same place in the nearest of a video; in a grid along views, along times, and where both meet. Said when the base
+    model is made."""
+    refinement: int = 0
+    """Channels of convolutions that mend the predicted frames by the given ones; 0 is none, 24 a good number for frames
+    of few pixels. Said when the base model is made."""
     upscale: int = 4
     """How many times larger than those of the grid model an upsampler's frames are; height and width are the larger."""
     lora_rank: int = 16

@@ -56,8 +56,9 @@ def _model(settings: StageSettings, start: Model | None) -> Model:
         return GridModel(_backbone(settings, start), plan.architecture)
     model = GridModel(_backbone(settings, start.backbone), plan.architecture)
     model.view_time.load_state_dict(start.view_time.state_dict())
-    if model.references is not None and start.references is not None:
-        model.references.load_state_dict(start.references.state_dict())
+    for mine, its in ((model.references, start.references), (model.refinement, start.refinement)):
+        if mine is not None and its is not None:
+            mine.load_state_dict(its.state_dict())
     return model
 
 

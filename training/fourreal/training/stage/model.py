@@ -70,7 +70,8 @@ def model_plan(config: Config, start_from: str | None) -> ModelPlan:
 
 
 def _wishes(asked: ModelSettings) -> dict[str, Any]:
-    wishes = {name: getattr(asked, name) for name in _DEFAULTS} | {"references": asked.references or None}
+    wishes = {name: getattr(asked, name) for name in _DEFAULTS}
+    wishes |= {"references": asked.references or None, "refinement": asked.refinement or None}
     return {name: value for name, value in wishes.items() if value is not None}
 
 
@@ -110,10 +111,10 @@ def _started(asked: ModelSettings, start: dict[str, Any], where: str | None) -> 
     if start["kind"] != "upsampler":
         larger = {side: fixed.pop(side) for side in ("height", "width") if side in fixed}
     for name, value in fixed.items():
-        if inner[name] != value:
+        if inner.get(name) != value:  # older exports lack what came later
             flag = "size" if name in ("depth", "hidden_dim") else name.replace("_", "-")
             raise UserError(
-                f"the model in {where} has {name} {inner[name]}, this stage is asked for {value}: "
+                f"the model in {where} has {name} {inner.get(name)}, this stage is asked for {value}: "
                 f"leave --model.{flag} out"
             )
     try:

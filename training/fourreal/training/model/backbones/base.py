@@ -151,6 +151,14 @@ class Backbone(nn.Module, ABC):
     def embed(self, frames: Tensor, given: Tensor) -> Tensor:
         """Frames [S, N, C, H, W] and flags [S, N] to tokens [S, N, L, D]."""
 
+    def embed_video(self, noisy: Tensor, given: Tensor) -> Tensor:
+        """`embed` for the frames of one video, to which a backbone may add what the given ones say of the others."""
+        return self.embed(noisy, given)
+
+    def refine_video(self, predicted: Tensor, noisy: Tensor, time: Tensor, given: Tensor) -> Tensor:
+        """What a backbone makes of its prediction for one video in the end; shapes as in `forward`."""
+        return predicted
+
     @abstractmethod
     def embed_time(self, time: Tensor) -> Tensor:
         """Diffusion times [R] in [0, 1] to vectors [R, D]."""
@@ -238,7 +246,7 @@ class Backbone(nn.Module, ABC):
         positions = torch.arange(noisy.shape[1], device=noisy.device)
         condition = self.condition(time, given, self.context_embedding(context))
         sequences = Sequences(condition, self.rotary(positions, patch_grid), self.embed_text(text), patch_grid)
-        tokens = self.embed(noisy, given)
+        tokens = self.embed_video(noisy, given)
 
         def layer(index: int, tokens: Tensor) -> Tensor:
             return self.run_layer(index, tokens, sequences)
@@ -246,7 +254,9 @@ class Backbone(nn.Module, ABC):
         for index in range(self.depth):
             tokens = run_step(layer, index, tokens, checkpointing=self.checkpointing)
         predicted = self.head(tokens, sequences)
-        return predicted + blend_of_given(noisy, given) if self.config.prediction == "residual" else predicted
+        if self.config.prediction == "residual":
+            predicted = predicted + blend_of_given(noisy, given)
+        return self.refine_video(predicted, noisy, time, given)
 
 
 def _spread(rows: Tensor, given: Tensor) -> Tensor:

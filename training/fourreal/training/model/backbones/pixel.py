@@ -19,6 +19,8 @@ from torch.nn import functional
 from fourreal.training.model.backbones.base import Attend, Backbone, Sequences, Text, attend_all
 from fourreal.training.model.backbones.pixel_config import PixelConfig
 from fourreal.training.model.backbones.rotary import rotary_table, rotate_halves
+from fourreal.training.model.references import OF_VIDEO, ReferenceEmbedding, video_references
+from fourreal.training.model.refinement import Refinement
 
 _TIME_FREQUENCIES = 64
 
@@ -110,6 +112,12 @@ class PixelBackbone(Backbone):
         self.head_norm = nn.LayerNorm(dim, elementwise_affine=False)
         self.head_modulation = _zero_linear(dim, 2 * dim)
         self.head_linear = _zero_linear(dim, patch_numbers)
+        self.references: ReferenceEmbedding | None = None
+        self.refinement: Refinement | None = None
+        if config.references:
+            self.references = ReferenceEmbedding(OF_VIDEO, config.channels, config.patch_size, dim)
+        if config.refinement:
+            self.refinement = Refinement(OF_VIDEO, config.channels, config.refinement)
         nn.init.normal_(self.given_embedding.weight, std=0.02)
         nn.init.normal_(self.context_embedding.weight, std=0.02)
 
@@ -133,6 +141,22 @@ class PixelBackbone(Backbone):
         patches = rearrange(frames, "... c (h p) (w q) -> ... (h w) (c p q)", p=size, q=size)
         tokens: Tensor = self.patch_embedding(patches) + self.given_embedding(given.long())[..., None, :]
         return tokens
+
+    def embed_video(self, noisy: Tensor, given: Tensor) -> Tensor:
+        """See `Backbone`."""
+        tokens = self.embed(noisy, given)
+        return tokens if self.references is None else tokens + self.references(self._references(noisy, given))
+
+    def refine_video(self, predicted: Tensor, noisy: Tensor, time: Tensor, given: Tensor) -> Tensor:
+        """See `Backbone`."""
+        if self.refinement is None:
+            return predicted
+        frames = noisy[:, :, : self.config.channels]
+        refined: Tensor = self.refinement(predicted, frames, time, self._references(noisy, given))
+        return refined
+
+    def _references(self, noisy: Tensor, given: Tensor) -> Tensor:
+        return video_references(noisy[:, :, : self.config.channels], given)
 
     def embed_time(self, time: Tensor) -> Tensor:
         """See `Backbone`."""

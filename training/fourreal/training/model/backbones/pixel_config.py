@@ -21,7 +21,8 @@ _HEAD_DIMS: dict[Size, int] = {"nano": 16, "tiny": 32, "small": 64, "base": 64, 
 class PixelConfig(BackboneConfig):
     """Shape of the pixel-space transformer. Lengths in pixels, except `hidden_dim` (trunk width in numbers).
 
-    `references`: whether a grid model of this backbone adds given frames to the tokens of the others (`references.py`).
+    `references`: whether given frames are added to the tokens of the others (`references.py`).
+    `refinement`: channels of the convolutions that mend predicted frames (`refinement.py`); 0 is none.
     `condition_channels`: channels that are read behind the noisy ones of every frame, and not predicted.
     Raises ValueError when fields do not fit each other.
     """
@@ -36,14 +37,18 @@ class PixelConfig(BackboneConfig):
     condition_channels: int = 0
     prediction: Prediction = "clean"
     references: bool = False
+    refinement: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("height", "width", "patch_size", "hidden_dim", "depth", "heads", "channels"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a positive number")
-        if self.condition_channels < 0:
-            raise ValueError(f"condition_channels is {self.condition_channels}; give 0 or more")
+        for name in ("condition_channels", "refinement"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more")
+        if self.refinement and self.prediction == "velocity":
+            raise ValueError("refinement mends clean frames, and the prediction is velocity; choose clean or residual")
         for name in ("height", "width"):
             size = getattr(self, name)
             if size % self.patch_size:
