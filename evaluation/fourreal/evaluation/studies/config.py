@@ -51,18 +51,18 @@ class FitSettings:
     """Whether the tokens of frames to be made have the given frames' patches added, as 4Real-Video-V2's have."""
     refinement: int = 24
     """Channels of the convolutions that mend predicted frames by the given ones (see `fourreal train`)."""
-    base_steps: int = 8000
+    base_steps: int = 4000
     """Steps of the base video model, which all arms share."""
     first_frame_alone: float = 0.25
     """Part of the base model's samples that are given their first frame alone."""
     least_given: int = 2
     """Frames that its other samples are given at least: from fewer there is nothing to interpolate."""
     base_batch_size: int = 16
-    base_lr: float = 2e-3
-    grid_steps: int = 2400
+    base_lr: float = 3e-3
+    grid_steps: int = 800
     """Steps of each arm."""
-    grid_batch_size: int = 4
-    grid_lr: float = 2e-3
+    grid_batch_size: int = 8
+    grid_lr: float = 3e-3
     ema_decay: float = 0.99
     """Of the running mean of the weights, which is what is judged."""
     weight: Literal["velocity", "clean"] = "clean"
@@ -75,7 +75,7 @@ class FitSettings:
     parallel: int = 2
     """Training runs at a time: on cores, two of one worker are faster than one of two."""
     engine: Literal["deepspeed", "torch"] = "torch"
-    checkpoints_every: int = 400
+    checkpoints_every: int = 200
     """Steps between checkpoints, and between points of the validation curve."""
 
 
