@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 from fourreal.platform import video
 from fourreal.platform.errors import UserError
+from fourreal.platform.runtime import stop_head
 from fourreal.platform.submit import ROOMS, entrypoint, runtime_env
 
 LOOPBACK = ("127.", "::1", "::ffff:127.")
@@ -150,6 +151,24 @@ def test_a_job_runs_by_ray_job_submit(how: str, tmp_path: Path, videos: Path) ->
             _detach_attach_and_stop(here)
     finally:
         _run([sys.executable, "-m", "fourreal.platform.cluster", "stop", "--port", "8299"], here)
+
+
+def test_a_head_that_two_people_stop_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one, who is a little faster, takes the record away while this one waits for the head to end."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    record = tmp_path / "fourreal/ray-8297.pid"
+    record.parent.mkdir()
+    stopped = "import os, signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: (os.unlink(sys.argv[2]), sys.exit()))\n"
+    head = subprocess.Popen(
+        [sys.executable, "-c", f"{stopped}print(flush=True)\nsignal.pause()", "--head", str(record)],
+        stdout=subprocess.PIPE,
+    )
+    assert head.stdout is not None
+    head.stdout.readline()
+    record.write_text(str(head.pid))
+    assert stop_head(8297)
+    assert head.wait(10) == 0
+    assert not stop_head(8297)
 
 
 def test_the_submitted_command_is_the_modules_own() -> None:

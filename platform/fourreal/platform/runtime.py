@@ -113,7 +113,7 @@ def stop_head(dashboard_port: int = DASHBOARD_PORT) -> bool:
             for process in alive:
                 process.kill()
             psutil.wait_procs(alive, timeout=10)
-    record.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)  # who stopped it at the same time may have been faster
     return True
 
 

@@ -135,7 +135,7 @@ def test_bad_input_is_one_sentence_that_names_both_sides() -> None:
         dataclasses.replace(CONFIG, low_width=9)
     with pytest.raises(ValueError, match="12x16 pixels cannot be upsampled to 12x16"):
         dataclasses.replace(CONFIG, low_width=16, low_height=12)
-    with pytest.raises(ValueError, match="leave references and refinement out"):
+    with pytest.raises(ValueError, match="an upsampler is, is given none; leave them out"):
         UpsamplerConfig.of_size("nano", (6, 8), (12, 16), patch_size=4, references=True)
     with pytest.raises(ValueError, match="reads 4 condition channels, not clean and 0"):
         UpsamplerConfig(PixelConfig(height=12, width=16), 6, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from configs import SMALL, config_of
 from loop_runs import run, settings_for, torch_engine
 
 from fourreal.platform.config import parse, parse_stages
+from fourreal.platform.errors import UserError
 from fourreal.training.checkpoint.snapshots import copied
 from fourreal.training.model import GridModel, PixelBackbone, Upsampler, load_model, save_pretrained
 from fourreal.training.recipes import CHAINS, RECIPES
@@ -69,10 +71,13 @@ def test_a_chain_runs_each_stage_from_the_one_before() -> None:
         check(config)
 
 
-def test_a_model_is_found_by_its_runs_name_and_goes_on_at_another_size(make_folder: MakeFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("extras", [{}, {"references": True, "refinement": 4}], ids=["plain", "with references"])
+def test_a_model_is_found_by_its_runs_name_and_goes_on_at_another_size(
+    extras: dict[str, Any], make_folder: MakeFolder, tmp_path: Path
+) -> None:
     """Progressive resolution: every weight is that of the smaller model; then the grid stage, twice."""
     folder = make_folder("a")
-    first = settings_for(folder)
+    first = settings_for(folder, model={**SMALL, **extras})
     save_pretrained(build_model(first, None), tmp_path / "first" / "model")
     fields: dict[str, Any] = {"views": 3, "times": 3, "workers": 1, "engine": {"kind": "torch"}}
     second = stage_settings(
@@ -97,7 +102,21 @@ def test_a_model_is_found_by_its_runs_name_and_goes_on_at_another_size(make_fold
     for name, tensor in engine.weights().items():
         assert torch.equal(again.state_dict()[name], tensor), name
     trained = {name for name, parameter in again.named_parameters() if parameter.requires_grad}
-    assert trained == {name for name, _ in again.named_parameters() if name.startswith("view_time.")}
+    added = ("view_time.", *(f"{name}." for name in extras))
+    assert trained == {name for name, _ in again.named_parameters() if name.startswith(added)}
+    assert {name.split(".")[0] for name in trained} == {"view_time", *extras}
+
+
+def test_an_export_from_before_an_option_is_told_apart_from_what_is_asked(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    folder = make_folder("a")
+    exported = save_pretrained(build_model(settings_for(folder), None), tmp_path / "old" / "model")
+    config = json.loads((Path(exported) / "config.json").read_text())
+    del config["model"]["refinement"]
+    (Path(exported) / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"asked for 4: leave --model\.refinement out"):
+        stage_settings(config_of((folder,), "unused", start_from=str(exported), stage="grid", model={"refinement": 4}))
 
 
 def test_folders_are_found_from_anywhere(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,10 @@ class GridModel(nn.Module):
         return refined
 
     def stream_predictions(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> list[Tensor]:
-        """Each stream's own prediction [B, V, T, C, H, W]: view stream, time stream; other architectures have one."""
+        """Each stream's own prediction [B, V, T, C, H, W]: view stream, time stream; other architectures have one.
+
+        What `refinement` mends, it mends in their mean.
+        """
         self._check(noisy, time, given)
         if _is_video(given):
             return [self._predict_video(noisy, time, given, text)]

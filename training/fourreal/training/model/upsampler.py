@@ -58,8 +58,6 @@ class UpsamplerConfig:
                 f"an upsampler's backbone predicts clean frames and reads {_CONDITION_CHANNELS} condition channels, "
                 f"not {self.backbone.prediction} and {self.backbone.condition_channels}; use UpsamplerConfig.of_size"
             )
-        if self.backbone.references or self.backbone.refinement:
-            raise ValueError("an upsampler is given no frames; leave references and refinement out")
         if self.frames < 1 or not 0 <= self.most_augmentation < 1:
             raise ValueError(
                 f"frames is {self.frames} and most_augmentation {self.most_augmentation}; "

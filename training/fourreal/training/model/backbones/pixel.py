@@ -145,18 +145,14 @@ class PixelBackbone(Backbone):
     def embed_video(self, noisy: Tensor, given: Tensor) -> Tensor:
         """See `Backbone`."""
         tokens = self.embed(noisy, given)
-        return tokens if self.references is None else tokens + self.references(self._references(noisy, given))
+        return tokens if self.references is None else tokens + self.references(video_references(noisy, given))
 
     def refine_video(self, predicted: Tensor, noisy: Tensor, time: Tensor, given: Tensor) -> Tensor:
         """See `Backbone`."""
         if self.refinement is None:
             return predicted
-        frames = noisy[:, :, : self.config.channels]
-        refined: Tensor = self.refinement(predicted, frames, time, self._references(noisy, given))
+        refined: Tensor = self.refinement(predicted, noisy, time, video_references(noisy, given))
         return refined
-
-    def _references(self, noisy: Tensor, given: Tensor) -> Tensor:
-        return video_references(noisy[:, :, : self.config.channels], given)
 
     def embed_time(self, time: Tensor) -> Tensor:
         """See `Backbone`."""

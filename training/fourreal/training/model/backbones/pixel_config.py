@@ -49,6 +49,11 @@ class PixelConfig(BackboneConfig):
                 raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more")
         if self.refinement and self.prediction == "velocity":
             raise ValueError("refinement mends clean frames, and the prediction is velocity; choose clean or residual")
+        if self.condition_channels and (self.references or self.refinement):
+            raise ValueError(
+                "references and refinement read given frames, and a model with condition channels, which an upsampler "
+                "is, is given none; leave them out"
+            )
         for name in ("height", "width"):
             size = getattr(self, name)
             if size % self.patch_size:
