@@ -170,13 +170,16 @@ def test_gradients_agree_with_finite_differences(architecture: str) -> None:
 @pytest.mark.parametrize("views", [1, 3])
 def test_checkpointing_changes_no_gradient(architecture: str, views: int) -> None:
     model, inputs = lively_grid_model(architecture), grid_input(views, 3)
-    gradients = []
+    gradients, runs = [], []
+    first = model.backbone.get_submodule("layers.0")
+    first.register_forward_pre_hook(lambda *_: runs.append(model.backbone.checkpointing))
     for on in (False, True):
         model.set_checkpointing(on)
         gradients.append(torch.autograd.grad(loss(model, inputs), list(model.parameters()), allow_unused=True))
     for kept, again in zip(*gradients, strict=True):
         assert (kept is None) == (again is None)
         assert kept is None or torch.equal(kept, again)
+    assert runs.count(True) == 2 * runs.count(False) > 0  # every layer runs again for its gradient
 
 
 @each_architecture

@@ -18,6 +18,7 @@ from fourreal.training.model import (
     save_pretrained,
 )
 from fourreal.training.model.references import grid_references, video_references
+from fourreal.training.model.refinement import Refinement
 
 PLAIN = {**CONFIGS["pixel"], "prediction": "residual"}
 WITH = {**PLAIN, "references": True, "refinement": 5}
@@ -95,6 +96,18 @@ def test_a_grid_of_one_video_is_the_base_models(axis: str) -> None:
     dim = 2 if axis == "view" else 1
     out = model(frames.unsqueeze(dim), time.unsqueeze(dim), given.unsqueeze(dim)).squeeze(dim)
     assert torch.equal(out, model.backbone(frames, time, given, context))
+
+
+def test_what_mends_reads_no_more_of_noisy_frames_than_they_tell() -> None:
+    mend = Refinement(references=3, channels=3, hidden=4)
+    enliven(mend)
+    predicted, noise, other, *known = (torch.randn(2, 3, 4, *SIZE) for _ in range(6))
+    found = torch.stack(known, dim=3)
+    assert torch.equal(mend(predicted, noise, torch.ones(2), found), mend(predicted, other, torch.ones(2), found))
+    each = torch.tensor([1.0, 0.5])[:, None, None].expand(2, 3, 4)  # a time for each frame, as well
+    one, two = mend(predicted, noise, each, found), mend(predicted, other, each, found)
+    assert torch.equal(one[0], two[0])
+    assert not torch.equal(one[1], two[1])
 
 
 def test_refinement_is_of_clean_frames() -> None:

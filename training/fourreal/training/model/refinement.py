@@ -3,8 +3,8 @@
 Shape legend: as in `references.py`; F frame axes (N, or V T).
 
 A patch is predicted from tokens of its own: what moves by less than a patch, and where patches meet, is pixels' work.
-The papers' models put out latents and have a decoder for it; on pixels nothing does. In the study's trials
-(evaluation/README.md) a hundred steps with it gained more over the average of two copies than eight hundred without.
+The papers' models put out latents and have a decoder for it; on pixels nothing does. All else equal, it doubled what a
+small model gained over the average of two copies (evaluation/README.md).
 """
 
 from __future__ import annotations
