@@ -16,7 +16,7 @@ from fourreal.evaluation.metrics import (
     all_metrics,
     choose_metrics,
 )
-from fourreal.evaluation.metrics.epipolar import fundamental, match, symmetric_distance
+from fourreal.evaluation.metrics.epipolar import fundamental, inlier_share, match, symmetric_distance
 from fourreal.platform.cameras import intrinsics, orbit
 from fourreal.platform.errors import UserError
 
@@ -146,6 +146,30 @@ def test_views_without_anything_in_common_have_no_score() -> None:
     blank = EpipolarInliers().compute(comparison(np.zeros_like(strangers)))
     assert "none of 2 pairs" in blank.reason
     assert "one view" in EpipolarInliers().compute(comparison(strangers[:1])).reason
+
+
+def test_matches_that_no_geometry_can_be_made_of_count_as_unexplained() -> None:
+    # Twelve matches of two views that a model had made of CesiumMilkTruck: OpenCV's assertion failed in them.
+    one = np.array([
+        [8.145011901855469, 15.180314540863037], [8.52127718925476, 7.470407009124756],
+        [9.664599895477295, 5.569718599319458], [10.307782173156738, 17.38811731338501],
+        [11.294511079788208, 6.580777645111084], [12.598395824432373, 18.52337121963501],
+        [14.388331890106201, 15.279513359069824], [15.022796630859375, 7.250488042831421],
+        [15.022796630859375, 7.250488042831421], [15.194486618041992, 16.884271144866943],
+        [16.58843421936035, 11.506072282791138], [16.58843421936035, 11.506072282791138],
+    ])  # fmt: skip
+    other = np.array([
+        [8.36056137084961, 15.46241569519043], [8.790947198867798, 7.513750791549683],
+        [9.699106693267822, 5.444287419319153], [10.071719884872437, 17.541101932525635],
+        [11.481233596801758, 6.596710681915283], [13.353414058685303, 18.510616779327393],
+        [14.688058376312256, 15.660356998443604], [14.906571865081787, 7.217336654663086],
+        [14.906571865081787, 7.217336654663086], [15.272578239440918, 17.250020027160645],
+        [6.375106573104858, 10.620926141738892], [6.375106573104858, 10.620926141738892],
+    ])  # fmt: skip
+    assert inlier_share(one, other) == 0.0
+    rng = np.random.default_rng(0)
+    moved = rng.uniform(0, 24, (40, 2))
+    assert inlier_share(moved, np.add(moved, [1.0, 0.0])) > 0.9
 
 
 def test_metrics_are_chosen_by_name() -> None:

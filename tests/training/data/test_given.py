@@ -15,6 +15,13 @@ def _counts(mixture: MixtureSettings, frames: int = 4) -> list[int]:
 
 def test_samples_are_given_what_the_mixture_says() -> None:
     assert set(_counts(MixtureSettings())) == {0, 1, 2, 3}
-    assert set(_counts(MixtureSettings(first_frame_alone=0.0, least_given=2))) == {2, 3}
-    assert set(_counts(MixtureSettings(first_frame_alone=1.0, least_given=2))) == {1}
-    assert set(_counts(MixtureSettings(first_frame_alone=0.0, least_given=9))) == {3}  # one is left to predict
+    assert set(_counts(MixtureSettings(first_frame_alone=1.0))) == {1}
+    assert set(_counts(MixtureSettings(first_frame_alone=0.5, both_ends=0.5))) == {1, 2}
+
+
+def test_both_ends_leave_what_lies_between_and_something_to_predict() -> None:
+    ends = MixtureSettings(first_frame_alone=0.0, both_ends=1.0)
+    rng = np.random.default_rng(0)
+    assert choose_given("base", (5,), 0.0, ends, rng).tolist() == [True, False, False, False, True]
+    assert choose_given("base", (2,), 0.0, ends, rng).tolist() == [True, False]
+    assert choose_given("base", (1,), 0.0, ends, rng).tolist() == [False]

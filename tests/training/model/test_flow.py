@@ -99,6 +99,20 @@ def test_the_weight_of_clean_frames_makes_their_error_of_the_velocitys(config: P
     assert torch.equal(weighted(error, time, TimeSampling(), config), error)
 
 
+def test_to_the_logarithm_easy_frames_and_hard_ones_count_alike() -> None:
+    clean, noise, _ = pair()
+    given, time = torch.zeros(2, 2, 3, dtype=torch.bool), torch.tensor([0.3, 1.0])
+    size = torch.tensor([0.1, 1.0, 10.0])[:, None, None, None]  # of the errors of a sample's frames
+    amount = torch.ones(2, 2, 3, 1, 1, 1, requires_grad=True)
+    error = velocity_error(clean + amount * size * noise, clean, noise, time, given, config=CONFIG)
+    weighted(error, time, TimeSampling(weight="log"), CONFIG).sum().backward()
+    assert amount.grad is not None
+    # d log(a^2 e) / da = 2 at a = 1, whatever e
+    torch.testing.assert_close(amount.grad, torch.full_like(amount.grad, 2.0), rtol=0.03, atol=0.0)
+    still = velocity_error(clean, clean, noise, time, given, config=CONFIG)
+    assert not weighted(still, time, TimeSampling(weight="log"), CONFIG).any()
+
+
 def test_a_quarter_of_the_times_is_pure_noise() -> None:
     times = sample_times(4000, torch.Generator().manual_seed(0))
     assert abs((times == 1).float().mean() - 0.25) < 0.03

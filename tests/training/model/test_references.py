@@ -110,6 +110,26 @@ def test_what_mends_reads_no_more_of_noisy_frames_than_they_tell() -> None:
     assert not torch.equal(one[1], two[1])
 
 
+def test_what_mends_can_take_a_pixel_beside_of_any_reference() -> None:
+    mend = Refinement(references=3, channels=3, hidden=4)
+    predicted, *known = (torch.randn(2, 3, 4, *SIZE) for _ in range(4))
+    found = torch.stack(known, dim=3)
+    one_up_and_two_left = 5 * (2 - 1) + (2 - 2)
+    with torch.no_grad():
+        assert mend.kernels.bias is not None
+        mend.kernels.bias[3 * one_up_and_two_left + 1] = 1.0
+    mended = mend(predicted, predicted, torch.ones(2), found)
+    torch.testing.assert_close(mended[..., 1:, 2:], known[1][..., :-1, :-2])
+
+
+def test_where_all_that_is_known_agrees_kernels_change_nothing() -> None:
+    mend = Refinement(references=2, channels=3, hidden=4)
+    enliven(mend.kernels)
+    plain = torch.randn(2, 4, SIZE[0], 1, 1).expand(2, 4, *SIZE)
+    mended = mend(plain, torch.randn_like(plain), torch.rand(2), torch.stack([plain, plain], dim=2))
+    torch.testing.assert_close(mended, plain)
+
+
 def test_refinement_is_of_clean_frames() -> None:
     with pytest.raises(ValueError, match="choose clean or residual"):
         make_backbone("pixel", {**WITH, "prediction": "velocity"})

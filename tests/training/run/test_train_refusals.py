@@ -36,6 +36,7 @@ def test_bad_input_is_one_sentence_before_any_worker_starts(
     missing = refused(capsys, *common, "--data", good, "--stage", "grid", "--start-from", str(tmp_path / "no"))
     assert "is no exported model" in missing
     assert "give one for each" in refused(capsys, *common, "--data", good, "--mixture.weights", "1", "2")
+    assert "together they may be 1" in refused(capsys, *common, "--data", good, "--mixture.both-ends", "0.9")
     assert "on one worker, not on 2" in refused(capsys, *common, "--data", good, "--engine.kind", "torch")
     grid = ("--data", good, "--out", out, "--stage", "grid")
     assert "nothing to synchronize" in refused(capsys, *grid, "--views", "1", "--times", "4")

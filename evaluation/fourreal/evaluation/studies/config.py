@@ -32,7 +32,7 @@ class DataSettings:
     """Width of the arc of views of rendered grids, in training and in tests."""
     fps: float = 16.0
     """Moments a second of rendered grids, likewise."""
-    rendered_share: float = 0.5
+    rendered_share: float = 0.75
     """Part of the samples that is rendered, where an arm sees both."""
 
 
@@ -51,23 +51,23 @@ class FitSettings:
     """Whether the tokens of frames to be made have the given frames' patches added, as 4Real-Video-V2's have."""
     refinement: int = 24
     """Channels of the convolutions that mend predicted frames by the given ones (see `fourreal train`)."""
-    base_steps: int = 4000
+    base_steps: int = 1500
     """Steps of the base video model, which all arms share."""
     first_frame_alone: float = 0.25
     """Part of the base model's samples that are given their first frame alone."""
-    least_given: int = 2
-    """Frames that its other samples are given at least: from fewer there is nothing to interpolate."""
+    both_ends: float = 0.5
+    """Part that is given both ends, as when it is judged; the rest is given any of their frames."""
     base_batch_size: int = 16
     base_lr: float = 3e-3
-    grid_steps: int = 800
+    grid_steps: int = 500
     """Steps of each arm."""
     grid_batch_size: int = 8
     grid_lr: float = 3e-3
     ema_decay: float = 0.99
     """Of the running mean of the weights, which is what is judged."""
-    weight: Literal["velocity", "clean"] = "clean"
+    weight: Literal["velocity", "clean", "log"] = "log"
     """What error the loss counts (see `fourreal train --diffusion.weight`). The velocity's is dominated by small times,
-    so that what one step makes of noise hardly counts."""
+    so that what one step makes of noise hardly counts; the clean frames', by samples of which little is given."""
     pure_noise: float = 0.5
     """Part of the samples whose diffusion time is exactly 1."""
     workers: int = 1
@@ -75,7 +75,7 @@ class FitSettings:
     parallel: int = 2
     """Training runs at a time: on cores, two of one worker are faster than one of two."""
     engine: Literal["deepspeed", "torch"] = "torch"
-    checkpoints_every: int = 200
+    checkpoints_every: int = 100
     """Steps between checkpoints, and between points of the validation curve."""
 
 

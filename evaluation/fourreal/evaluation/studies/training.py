@@ -43,7 +43,7 @@ def train_base(config: Config, data: StudyData, jobs: Jobs, ledger: Ledger) -> R
         *_data(config, (data.rendered, data.pseudo_4d), data.held_out),
         *_common(config, config.seed, fit.base_steps, fit.base_batch_size, fit.base_lr, fit.pure_noise),
         f"--mixture.first-frame-alone={fit.first_frame_alone}",
-        f"--mixture.least-given={fit.least_given}",
+        f"--mixture.both-ends={fit.both_ends}",
         f"--model.size={fit.size}",
         f"--model.patch-size={fit.patch_size}",
         f"--model.prediction={fit.prediction}",

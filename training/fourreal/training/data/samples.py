@@ -66,14 +66,16 @@ def choose_given(
 
 
 def _random_given(frames: int, mixture: MixtureSettings, rng: np.random.Generator) -> Tensor:
-    """Random frame masking [N]: often the first frame alone, which is what a grid gives to most of its sequences;
-    otherwise any subset, of so many at least, that leaves a frame to predict."""
+    """Random frame masking [N]: often the first frame alone, which is what a grid gives to most of its sequences, or
+    both ends; otherwise any subset that leaves a frame to predict."""
     given = torch.zeros(frames, dtype=torch.bool)
-    if rng.random() < mixture.first_frame_alone:
+    drawn = rng.random()
+    if drawn < mixture.first_frame_alone:
         given[0] = True
+    elif drawn < mixture.first_frame_alone + mixture.both_ends:
+        given[[0, -1]] = True
     else:
-        least = min(mixture.least_given, frames - 1)
-        given[rng.permutation(frames)[: rng.integers(least, frames)]] = True
-    if given.all():  # a sequence of one frame
-        given[:] = False
+        given[rng.permutation(frames)[: rng.integers(frames)]] = True
+    if given.all():  # a sequence of one frame, or of two
+        given[-1] = False
     return given

@@ -19,6 +19,9 @@ from fourreal.training.model.backbones.base import BackboneConfig
 
 Time = TypeVar("Time", float, Tensor)
 
+_LEAST_ERROR = 1e-4
+"""Squared error of frames between -1 and 1 below which its logarithm is flat: 46 dB."""
+
 
 @dataclass(frozen=True)
 class TimeSampling:
@@ -39,9 +42,10 @@ class TimeSampling:
     """Moves these times towards noise, s' = k s / (1 + (k - 1) s) (the same, section 5.3.2); 1 leaves them."""
     pure_noise: float = 0.25
     """The part of the samples whose time is exactly 1."""
-    weight: Literal["velocity", "clean"] = "velocity"
-    """What error counts: the velocity's, or the clean frames', which is the velocity's times the square of the time.
-    The velocity's is largest where there is little noise; the clean frames', where all of the content is decided."""
+    weight: Literal["velocity", "clean", "log"] = "velocity"
+    """What error counts: the velocity's, largest where there is little noise; the clean frames', which is the
+    velocity's times the square of the time, largest where all of the content is decided; or the logarithm of the clean
+    frames', as in PSNR, to which easy frames and hard ones count alike."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.pure_noise <= 1:
@@ -109,7 +113,8 @@ def weighted(error: Tensor, time: Tensor, sampling: TimeSampling, config: Backbo
     """`velocity_error` [B, F] as `sampling` weighs it; time [B]."""
     if sampling.weight == "velocity":
         return error
-    return error * _like(time.clamp_min(config.time_floor).square(), error)
+    clean = error * _like(time.clamp_min(config.time_floor).square(), error)
+    return clean if sampling.weight == "clean" else torch.log1p(clean / _LEAST_ERROR)
 
 
 def velocity_loss(

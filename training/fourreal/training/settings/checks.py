@@ -124,14 +124,18 @@ def _check_data(config: Config) -> None:
         "mixture.static-condition-drop": (mixture.static_condition_drop,),
         "mixture.caption-drop": (mixture.caption_drop,),
         "mixture.first-frame-alone": (mixture.first_frame_alone,),
+        "mixture.both-ends": (mixture.both_ends,),
         "augment.mirror": (augment.mirror,),
         "augment.reverse-views": (augment.reverse_views,),
     }
     for name, numbers in probabilities.items():
         if not all(0 <= number <= 1 for number in numbers):
             raise UserError(f"--{name} is {' '.join(map(str, numbers))}: give a probability, from 0 to 1")
-    if mixture.least_given < 0:
-        raise UserError(f"--mixture.least-given is {mixture.least_given}: give 0 or more")
+    if mixture.first_frame_alone + mixture.both_ends > 1:
+        raise UserError(
+            f"--mixture.first-frame-alone {mixture.first_frame_alone} and --mixture.both-ends {mixture.both_ends} are "
+            f"parts of the samples: together they may be 1 at most"
+        )
     if not loader.cache_gb > 0:
         raise UserError(f"--loader.cache-gb is {loader.cache_gb}: give room for some shards, 50 for instance")
 

@@ -24,9 +24,10 @@ class MixtureSettings:
     """The same for freeze-time grids of any folder: all times are equal, so given frames would only be copied."""
     first_frame_alone: float = 0.5
     """Probability that a sample of the base stage is given its first frame alone, as a grid gives to most of its
-    sequences; the others are given any of their frames."""
-    least_given: int = 0
-    """How many frames these others are given at least."""
+    sequences."""
+    both_ends: float = 0.0
+    """Probability that it is given its first and its last frame, so that all it has to make lies between. The rest of
+    the samples are given any of their frames."""
     caption_drop: float = 0.1
     """Probability that a sample has the empty caption, for models that read captions and guidance on them."""
     buckets: tuple[str, ...] = ()
