@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,20 +107,25 @@ def table(bench: Path, before: str) -> str:
     return "\n".join(lines)
 
 
+def splice(readme: Path, begin: str, end: str, make: Callable[[str], str]) -> bool:
+    """Replace what stands between two lines by what is made of it; whether both lines are there, once."""
+    text = readme.read_text()
+    if text.count(begin) != 1 or text.count(end) != 1:
+        print(f"{readme} has no lines {begin} and {end} to write between", file=sys.stderr)
+        return False
+    head, rest = text.split(begin)
+    before, tail = rest.split(end)
+    readme.write_text(f"{head}{begin}\n\n{make(before)}\n\n{end}{tail}")
+    return True
+
+
 def main() -> int:
     """Write it; 2 when the README has no place for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     arguments = parser.parse_args()
-    text = arguments.readme.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        print(f"figures: {arguments.readme} has no lines {BEGIN} and {END} to write between", file=sys.stderr)
-        return 2
-    head, rest = text.split(BEGIN)
-    before, tail = rest.split(END)
-    arguments.readme.write_text(f"{head}{BEGIN}\n\n{table(arguments.bench, before)}\n\n{END}{tail}")
-    return 0
+    return 0 if splice(arguments.readme, BEGIN, END, lambda before: table(arguments.bench, before)) else 2
 
 
 if __name__ == "__main__":

@@ -290,7 +290,9 @@ def test_the_job_makes_every_grid_once_and_goes_on_where_it_stopped(model_folder
     grids = [make_grid(f"g{i}", height=HEIGHT, width=WIDTH, view_step_px=i) for i in range(3)]
     thin = make_grid("thin", views=1, height=HEIGHT, width=WIDTH)
     conditions = _conditions(tmp_path / "conditions", *grids, thin)
-    config = Config(model_folder, conditions, str(tmp_path / "out"), steps=1, items_per_shard=2, workers=1)
+    config = Config(
+        model=model_folder, conditions=conditions, out=str(tmp_path / "out"), steps=1, items_per_shard=2, workers=1
+    )
     out = tmp_path / "out"
     with ray_session(1):
         summary = generate(config)

@@ -35,3 +35,39 @@ def test_without_its_place_nothing_is_written(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "no lines" in done.stderr
     assert readme.read_text() == "# no table\n"
+
+
+def test_a_study_goes_into_its_readme_with_its_pictures(tmp_path: Path) -> None:
+    report, readme = tmp_path / "report", tmp_path / "README.md"
+    report.mkdir()
+    score = {"method": "soft", "steps": 1, "metric": "psnr", "value": 30.26, "grids": 9, "seed_deviation": 0.04}
+    interval = {"low": 29.1, "high": 31.2}
+    found = {
+        "scores": [
+            {**score, "interval": interval},
+            {**score, "method": "hard", "value": 29.5, "interval": interval},
+            {**score, "method": "average", "steps": None, "seed_deviation": None, "interval": None},
+            {**score, "metric": "tsed", "value": None, "interval": None},
+        ],
+        "bar": [{"text": "soft beats the average", "reached": False, "margin": -0.5}],
+        "differences": [
+            {"metric": "psnr", "steps": 1, "against": "hard", "value": 0.76, "better": "main"},
+            {"metric": "psnr", "steps": 1, "against": "average", "value": 0.5, "better": "main"},
+        ],
+    }
+    base = {"real": {"base": 31.0, "blend": 30.5, "difference": 0.5}}
+    (report / "study.json").write_text(json.dumps({"base": base, "tests": {"real": found}}))
+    (report / "steps.png").write_bytes(b"picture")
+    readme.write_text("head\n<!-- study: by infra/study_tables.py -->\nold\n<!-- end of study -->\ntail\n")
+    options = ("--report", str(report), "--readme", str(readme), "--pictures", str(tmp_path))
+    subprocess.run([sys.executable, str(ROOT / "infra/study_tables.py"), *options], check=True)
+    text = readme.read_text()
+    assert "| soft, 1 step | 30.26 ±0.04 [29.1, 31.2] |" in text
+    assert "| average | 30.26 |" in text
+    assert "TSED" not in text  # nobody has a value of it
+    assert "NOT reached: soft beats the average: -0.50 dB" in text
+    assert "hard (1 step: +0.76 dB)." in text
+    assert "old" not in text
+    assert text.startswith("head")
+    assert text.endswith("tail\n")
+    assert (tmp_path / "study-steps.png").read_bytes() == b"picture"

@@ -9,8 +9,12 @@ from pathlib import Path
 
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
+from fourreal.training import starter
 from fourreal.training.model import Pipeline, PixelBackbone, PixelConfig, Upsampler, load_model
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
+
+STARTER = "starter"
+"""In place of an address: the model that is part of the package."""
 
 
 def read_pipeline(uri: str, upsampler_uri: str | None = None) -> Pipeline:
@@ -49,7 +53,7 @@ def upsampled_size(upsampler: Upsampler) -> tuple[int, int]:
 def model_sha256(uri: str) -> str:
     """Names a model: sha256 of its weights followed by its configuration."""
     try:
-        return Storage(uri).sha256(WEIGHTS_FILE, CONFIG_FILE)
+        return _storage(uri).sha256(WEIGHTS_FILE, CONFIG_FILE)
     except OSError as error:
         name = CONFIG_FILE if CONFIG_FILE in str(error) else WEIGHTS_FILE
         raise UserError(f"{uri} is no exported model (no {name} in it): name a folder that training exported") from None
@@ -58,7 +62,7 @@ def model_sha256(uri: str) -> str:
 @contextmanager
 def _local(uri: str) -> Iterator[Path]:
     """The export in a local folder; what `load` says of it becomes a UserError that names the address."""
-    storage = Storage(uri)
+    storage = _storage(uri)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(storage.root) if storage.is_local else Path(scratch)
         if not storage.is_local:
@@ -69,3 +73,7 @@ def _local(uri: str) -> Iterator[Path]:
             yield folder
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(str(error).replace(str(folder), uri)) from None
+
+
+def _storage(uri: str) -> Storage:
+    return Storage(str(starter.FOLDER) if uri == STARTER else uri)

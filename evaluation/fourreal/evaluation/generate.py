@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fourreal.evaluation.exported import model_sha256, read_pipeline
+from fourreal.evaluation.exported import STARTER, model_sha256, read_pipeline
 from fourreal.evaluation.fit import FitMode
 from fourreal.evaluation.given import Border
 from fourreal.evaluation.grid_generator import Device, GeneratorSettings, make_generator
@@ -23,12 +23,13 @@ from fourreal.platform.storage import Storage
 from fourreal.training.model.sampling import SamplerName, Sampling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Generate grids: from each grid's first view over time and first time over views, the model makes the rest."""
 
-    model: str
-    """Folder of an exported grid model."""
+    model: str = STARTER
+    """Folder of an exported grid model; `starter` is a small one that is part of fourreal, for moves of up to 25
+    degrees, 4 x 4 frames of 32x48 (grids of more: window by window)."""
     conditions: str
     """Folder of shards; each grid gives what `given` says, nothing else of it reaches the model."""
     out: str

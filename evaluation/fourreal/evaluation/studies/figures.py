@@ -29,7 +29,7 @@ FIGURES = {
 }
 """By file name: what it shows."""
 _EXAMPLES = 2
-_EXAMPLE_WIDTH = 64
+_EXAMPLE_WIDTH = 72
 
 
 def write_figures(
@@ -103,8 +103,8 @@ def _examples(config: Config, test: str, references: str) -> Image:
     shelf = Shelf(Storage(references))
     sheets: list[Image] = []
     titles: list[str] = []
-    keys = shelf.keys[:_EXAMPLES]
-    for key in keys:
+    apart = max(1, len(shelf.keys) // _EXAMPLES)  # grids of one asset are neighbours
+    for key in shelf.keys[::apart][:_EXAMPLES]:
         true = _frames(shelf, key)
         shown = {"true": true, "average of the given": average(true[:, 0], true[0])}
         for arm in config.arms:

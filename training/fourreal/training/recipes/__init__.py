@@ -12,13 +12,22 @@ from typing import Any
 
 from fourreal.training.recipes.demo import demo_base, demo_grid
 from fourreal.training.recipes.paper import CHAIN, SCALES, STAGES, Scale
+from fourreal.training.recipes.starter import starter_base, starter_grid
 
 
 def _sized(stage: str, scale: Scale) -> Callable[[], dict[str, Any]]:
     return update_wrapper(partial(STAGES[stage], scale), STAGES[stage])
 
 
-RECIPES: dict[str, Callable[[], dict[str, Any]]] = {"demo-base": demo_base, "demo-grid": demo_grid}
+RECIPES: dict[str, Callable[[], dict[str, Any]]] = {
+    "demo-base": demo_base,
+    "demo-grid": demo_grid,
+    "starter-base": starter_base,
+    "starter-grid": starter_grid,
+}
 RECIPES |= {f"{scale}-{stage}": _sized(stage, scale) for scale in SCALES for stage in STAGES}
-CHAINS: dict[str, tuple[str, ...]] = {"demo": ("demo-base", "demo-grid")}
+CHAINS: dict[str, tuple[str, ...]] = {
+    "demo": ("demo-base", "demo-grid"),
+    "starter": ("starter-base", "starter-grid"),
+}
 CHAINS |= {scale: tuple(f"{scale}-{stage}" for stage in CHAIN) for scale in SCALES}

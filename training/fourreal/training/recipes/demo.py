@@ -12,7 +12,7 @@ _SHARED: dict[str, Any] = {
     "engine": {"zero_stage": 2},
     "checkpoints": {"every": 300},
     # What minutes are enough for: to mend a blend of the given frames, and to do it in one step as in four.
-    "diffusion": {"weight": "clean", "pure_noise": 0.5},
+    "diffusion": {"weight": "log", "pure_noise": 0.5},
 }
 
 
@@ -22,9 +22,11 @@ def demo_base() -> dict[str, Any]:
         "size": "nano", "height": 32, "width": 48, "patch_size": 8, "prediction": "residual", "references": True,
         "refinement": 24,
     }  # fmt: skip
-    return {**_SHARED, "stage": "base", "steps": 600, "batch_size": 8, "model": model}
+    mixture = {"first_frame_alone": 0.25, "both_ends": 0.5}
+    return {**_SHARED, "stage": "base", "steps": 600, "batch_size": 8, "model": model, "mixture": mixture}
 
 
 def demo_grid() -> dict[str, Any]:
     """The demo's grid model on it: four minutes on two cores."""
-    return {**_SHARED, "stage": "grid", "steps": 600, "batch_size": 4, "start_from": "demo-base"}
+    model = {"architecture": "soft", "train": "full"}
+    return {**_SHARED, "stage": "grid", "steps": 600, "batch_size": 4, "start_from": "demo-base", "model": model}

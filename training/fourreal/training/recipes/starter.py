@@ -1,0 +1,43 @@
+"""The recipes of the model that is part of the package (`fourreal.training.starter`): a quarter of an hour of a core.
+
+Like the study's (`fourreal study --recipe cpu`), with frames of the demo's size. Its data:
+
+    fourreal render --assets procedural:400 --out RENDERED --seed 5000 \\
+        --views 4 --times 4 --height 64 --width 96 --camera.arc-degrees 5 25 --fps 12
+    fourreal sample-videos --count 48 --out VIDEOS --seed 5000
+    fourreal synthesize --videos VIDEOS --clips-per-video 6 --out SYNTHESIZED --seed 5000 \\
+        --views 4 --times 4 --height 64 --width 96
+    fourreal train --recipe starter --data RENDERED SYNTHESIZED --mixture.weights 3 1 --out RUNS/starter
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SHARED: dict[str, Any] = {
+    "views": 4,
+    "times": 4,
+    "workers": 1,
+    "engine": {"kind": "torch"},
+    "optimizer": {"lr": 3e-3, "ema_decay": 0.99},
+    "checkpoints": {"every": 100},
+    "diffusion": {"weight": "log", "pure_noise": 0.5},
+}
+
+
+def starter_base() -> dict[str, Any]:
+    """The base video model, 32x48."""
+    model = {
+        "size": "nano", "height": 32, "width": 48, "patch_size": 4, "prediction": "residual", "references": True,
+        "refinement": 24,
+    }  # fmt: skip
+    mixture = {"first_frame_alone": 0.25, "both_ends": 0.5}
+    return {**_SHARED, "stage": "base", "steps": 800, "batch_size": 16, "model": model, "mixture": mixture}
+
+
+def starter_grid() -> dict[str, Any]:
+    """The grid model on it, with soft synchronization."""
+    model = {"architecture": "soft", "train": "full"}
+    return {
+        **_SHARED, "stage": "grid", "steps": 600, "batch_size": 8, "start_from": "starter-base", "model": model,
+    }  # fmt: skip
