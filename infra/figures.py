@@ -58,7 +58,7 @@ ROWS = (
         "{speedup_at_equal_psnr:.0f} times cheaper",
     ),
     Row(
-        "synthesizing a grid over decoding, one warp a frame and JPEG, 96x160 / 288x512 / 512x512",
+        "synthesizing a grid, without filters, over decoding, one warp a frame and JPEG, 96x160 / 288x512 / 512x512",
         "synthesize",
         "{time_vs_floor_96x160:.2f} / {time_vs_floor_288x512:.2f} / {time_vs_floor_512x512:.2f} times",
     ),

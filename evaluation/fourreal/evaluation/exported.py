@@ -53,16 +53,21 @@ def upsampled_size(upsampler: Upsampler) -> tuple[int, int]:
 def model_sha256(uri: str) -> str:
     """Names a model: sha256 of its weights followed by its configuration."""
     try:
-        return _storage(uri).sha256(WEIGHTS_FILE, CONFIG_FILE)
+        return model_storage(uri).sha256(WEIGHTS_FILE, CONFIG_FILE)
     except OSError as error:
         name = CONFIG_FILE if CONFIG_FILE in str(error) else WEIGHTS_FILE
         raise UserError(f"{uri} is no exported model (no {name} in it): name a folder that training exported") from None
 
 
+def model_storage(uri: str) -> Storage:
+    """Where the files of an exported model lie."""
+    return Storage(str(starter.FOLDER) if uri == STARTER else uri)
+
+
 @contextmanager
 def _local(uri: str) -> Iterator[Path]:
     """The export in a local folder; what `load` says of it becomes a UserError that names the address."""
-    storage = _storage(uri)
+    storage = model_storage(uri)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(storage.root) if storage.is_local else Path(scratch)
         if not storage.is_local:
@@ -73,7 +78,3 @@ def _local(uri: str) -> Iterator[Path]:
             yield folder
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(str(error).replace(str(folder), uri)) from None
-
-
-def _storage(uri: str) -> Storage:
-    return Storage(str(starter.FOLDER) if uri == STARTER else uri)

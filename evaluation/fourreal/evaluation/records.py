@@ -84,7 +84,7 @@ def register(name: str, model: str, board: Scoreboard, row: Row, recorded: Recor
 
     A version with the same weights gets the new scores. Raises UserError when the predictions are another model's.
     """
-    from fourreal.evaluation.exported import model_sha256
+    from fourreal.evaluation.exported import model_sha256, model_storage
 
     digest = model_sha256(model)
     if set(board.models) != {digest}:
@@ -104,8 +104,9 @@ def register(name: str, model: str, board: Scoreboard, row: Row, recorded: Recor
             registry.update_model_version(name, version.version, description=_table(row))
             return str(version.version)
     with tempfile.TemporaryDirectory() as scratch:
-        for entry in Storage(model).list():
-            (Path(scratch) / entry.path).write_bytes(Storage(model).read(entry.path))
+        storage = model_storage(model)
+        for entry in storage.list():
+            (Path(scratch) / entry.path).write_bytes(storage.read(entry.path))
         registry.log_artifacts(recorded.run_id, scratch, "model")
     source = f"{registry.get_run(recorded.run_id).info.artifact_uri}/model"
     version = registry.create_model_version(name, source, recorded.run_id, tags, description=_table(row))

@@ -1,4 +1,4 @@
-"""The recipes of the model that is part of the package (`fourreal.training.starter`): a quarter of an hour of a core.
+"""The recipes of the model that is part of the package (`fourreal.training.starter`): ten minutes of a core.
 
 Like the study's (`fourreal study --recipe cpu`), with frames of the demo's size. Its data:
 
@@ -32,12 +32,12 @@ def starter_base() -> dict[str, Any]:
         "refinement": 24,
     }  # fmt: skip
     mixture = {"first_frame_alone": 0.25, "both_ends": 0.5}
-    return {**_SHARED, "stage": "base", "steps": 800, "batch_size": 16, "model": model, "mixture": mixture}
+    return {**_SHARED, "stage": "base", "steps": 500, "batch_size": 16, "model": model, "mixture": mixture}
 
 
 def starter_grid() -> dict[str, Any]:
     """The grid model on it, with soft synchronization."""
     model = {"architecture": "soft", "train": "full"}
     return {
-        **_SHARED, "stage": "grid", "steps": 600, "batch_size": 8, "start_from": "starter-base", "model": model,
+        **_SHARED, "stage": "grid", "steps": 400, "batch_size": 8, "start_from": "starter-base", "model": model,
     }  # fmt: skip
