@@ -87,8 +87,13 @@ def grey_of(clip: Clip) -> Clip:
 
 def crop_bars(clip: Clip) -> Clip:
     """A clip `[T, h, w, 3]` without its letterbox."""
-    grey = cv2.cvtColor(clip.max(axis=0), cv2.COLOR_RGB2GRAY)
-    left, top, right, bottom = bright_box(lambda part: grey[part], *grey.shape[::-1])
+    greys = grey_of(clip)
+    brightest = greys.max(axis=0)
+    width, height = brightest.shape[::-1]
+    box = bright_box(lambda part: greys[0][part], lambda part: brightest[part], width, height)
+    # The first frame only saves looking at the others.
+    assert box == bright_box(lambda part: brightest[part], lambda part: brightest[part], width, height)
+    left, top, right, bottom = box
     return clip[:, top:bottom, left:right]
 
 

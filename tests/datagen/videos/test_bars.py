@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.datagen.clip_scenes import H, W, crop_bars, scene
+from tests.datagen.clip_scenes import H, W, crop_bars, grey_of, scene
 
+from fourreal.datagen.videos.bars import bright_box
 from fourreal.platform.video import read_frames
 
 BAR = 18
@@ -74,3 +75,9 @@ def test_real_films_keep_one_size(shared_data: Path) -> None:
     boxed_or_black = sizes("clip_10s.mp4")  # titles on black have no bars to see
     assert {size for size in boxed_or_black if size != (480, 854)} <= {(rows, 854) for rows in range(356, 364)}
     assert len(boxed_or_black) > 1
+
+
+def test_of_most_clips_the_first_frame_is_enough() -> None:
+    grey = grey_of(CLIP)[0]
+    box = bright_box(lambda part: grey[part], lambda part: pytest.fail("the others are looked at"), W, H)
+    assert box == (0, 0, W, H)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -12,8 +12,9 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom; right and bottom are not inside."""
 _Grey = npt.NDArray[np.uint8]
 Brightest = Callable[[tuple[slice, slice]], _Grey]
-"""Of a clip, some rows and columns: the largest grey value of each pixel over all times, `[H, W]`."""
+"""Of some frames, some rows and columns: the largest grey value of each pixel over these frames, `[H, W]`."""
 
+_ALL = slice(None)
 _DARK = 24
 """Grey level up to which most of a row of a bar stays; limited-range black, noise and rounding lie below."""
 _MOST_PERCENT = 65
@@ -30,21 +31,35 @@ _SMEAR = 2
 """The codec smears the edge of a bar: so many more rows go with it."""
 
 
-def bright_box(brightest: Brightest, width: int, height: int) -> Box:
+def bright_box(first: Brightest, brightest: Brightest, width: int, height: int) -> Box:
     """The part of a clip inside its bars, whatever logo, subtitle or noise lies in them.
+
+    `first` is of the clip's first frame alone, `brightest` of all.
 
     Bars come in pairs of one size, and end in a straight edge across the frame on one side at least (on the other the
     picture may be dark there, too). So a clip of a dark scene loses the same rows as its bright neighbours, or none.
     """
-    everything = slice(None)
-    rims = [brightest((slice(0, 2), everything)), brightest((slice(height - 2, height), everything))[::-1]]
-    rims += [brightest((everything, slice(0, 2))).T, brightest((everything, slice(width - 2, width))).T[::-1]]
-    if not any(_dark_rows(np.asarray(cv2.blur(rim, (3, 3)))) for rim in rims):
-        return 0, 0, width, height  # so it is with almost all clips, and their whole frames need not be read
-    smooth = cv2.blur(brightest((everything, everything)), (3, 3))
+    # Most clips have light at the rims of their first frame, and the others are not looked at; of most of the rest the
+    # rims are enough.
+    if all(_is_lit(rim) for rim in _rims(first, width, height)):
+        return 0, 0, width, height
+    if not any(_dark_rows(rim) for rim in _rims(brightest, width, height)):
+        return 0, 0, width, height
+    smooth = cv2.blur(brightest((_ALL, _ALL)), (3, 3))
     top = _bar(np.asarray(smooth))
     left = _bar(np.asarray(smooth[top : height - top].T))
     return left, top, width - left, height - top
+
+
+def _rims(brightest: Brightest, width: int, height: int) -> Iterator[_Grey]:
+    """The outermost rows of all four sides, smooth, from the outside in."""
+    for inside_out in (
+        brightest((slice(0, 2), _ALL)),
+        brightest((slice(height - 2, height), _ALL))[::-1],
+        brightest((_ALL, slice(0, 2))).T,
+        brightest((_ALL, slice(width - 2, width))).T[::-1],
+    ):
+        yield np.asarray(cv2.blur(inside_out, (3, 3)))
 
 
 def _bar(picture: _Grey) -> int:
@@ -61,11 +76,22 @@ def _bar(picture: _Grey) -> int:
 
 def _dark_rows(picture: _Grey) -> int:
     """How many rows from the top on are dark and plain over most of their length; no more than may be of a bar."""
-    part = np.ascontiguousarray(picture[: int(_LARGEST * len(picture)) + 2, :: max(1, picture.shape[1] // _SAMPLES)])
+    low, high = _levels(picture[: int(_LARGEST * len(picture)) + 2])
+    light = np.flatnonzero((high > _DARK) | (high - low > _PLAIN))
+    return int(light[0]) if len(light) else len(high)
+
+
+def _is_lit(rim: _Grey) -> bool:
+    """Whether the outermost row is too bright for a bar, whatever the other frames of the clip add to it."""
+    return bool(_levels(rim[:1])[1] > _DARK)
+
+
+def _levels(rows: _Grey) -> tuple[_Grey, _Grey]:
+    """The grey level of each row that few of its pixels are below, and the one that most are."""
+    part = np.ascontiguousarray(rows[:, :: max(1, rows.shape[1] // _SAMPLES)])
     places = [round(percent / 100 * (part.shape[1] - 1)) for percent in (5, _MOST_PERCENT)]
     low, high = np.partition(part, places, axis=1)[:, places].T  # np.percentile interpolates, at four times the cost
-    light = np.flatnonzero((high > _DARK) | (high - low > _PLAIN))
-    return int(light[0]) if len(light) else len(part)
+    return low, high
 
 
 def _ends_in_an_edge(picture: _Grey, size: int) -> bool:

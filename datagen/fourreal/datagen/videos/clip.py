@@ -48,7 +48,7 @@ class Clip:
         self._reformatter = VideoReformatter()
         self._halved: dict[int, Halved] = {}
         """Brightness, by the number of the frame, where it was asked for."""
-        box = bright_box(self._brightest(frames), frames[0].width, frames[0].height)
+        box = bright_box(self._brightest(frames[:1]), self._brightest(frames), frames[0].width, frames[0].height)
         self._frames = crop(frames, box)
         self._inside = _Inside(frames[0], self._frames[0], box)
         self._shown = _Shown(self._frames[0], _display_matrix(frames[0]), pixel_aspect)
@@ -106,8 +106,13 @@ class Clip:
     def _brightest(self, frames: Sequence[av.VideoFrame]) -> Brightest:
         """As coded: the largest grey value of each pixel over all times."""
         if frames[0].format.name not in _EIGHT_BIT_LUMA:
-            whole = np.max([self._reformat(frame, frame.width, frame.height, "gray") for frame in frames], axis=0)
-            return lambda part: np.asarray(whole[part])
+
+            @functools.cache
+            def whole() -> Images:
+                greys = [self._reformat(frame, frame.width, frame.height, "gray") for frame in frames]
+                return np.asarray(np.max(greys, axis=0))
+
+            return lambda part: whole()[part]
         lumas = [_luma(frame) for frame in frames]
         return lambda part: _full_range(frames[0], np.asarray(functools.reduce(cv2.max, [y[part] for y in lumas])))
 

@@ -10,7 +10,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from fourreal.datagen.videos.clip import Clip
-from fourreal.datagen.videos.cuts import LOOK_AHEAD, SMALL_SIZE, CutDetector
+from fourreal.datagen.videos.cuts import LOOK_AHEAD, SMALL_SIZE, CutDetector, SmallFrame
 from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.video import DecodedFrame, VideoInfo
@@ -18,6 +18,13 @@ from fourreal.platform.video import DecodedFrame, VideoInfo
 
 def _kind(frame: DecodedFrame) -> tuple[int, int, str]:
     return frame.image.width, frame.image.height, frame.image.format.name
+
+
+def _pixels(small: av.VideoFrame) -> SmallFrame:
+    """The frame's own memory: this is asked of every frame that is decoded, and a copy costs as much as the scaling."""
+    plane = small.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[:, : 3 * small.width].reshape(small.height, small.width, 3)
 
 
 class _Candidate:
@@ -69,7 +76,7 @@ class ClipSearch:
         if self._last is not None and _kind(frame) != _kind(self._last):
             self._refuse("cut", "the size or format of frames changes")
         self._take_until(frame.time_s - self.tolerance_s)
-        self._refuse_across(self._cuts.push(np.asarray(small.to_ndarray(), np.uint8)))
+        self._refuse_across(self._cuts.push(_pixels(small)))
         clip = self._check() if self._is_known_to_be_whole() else None
         if clip is None and self._candidate is None:
             self._candidate = _Candidate(self._count, frame.time_s)
