@@ -16,7 +16,7 @@ from fourreal.evaluation.grid_scores import MODEL
 from fourreal.platform.codec import encode
 from fourreal.platform.shards import read_grids, write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training import starter
+from fourreal.training.model import starter
 
 
 def test_it_is_small_enough_to_be_shipped_and_says_what_it_is() -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
-from fourreal.training import starter
-from fourreal.training.model import Pipeline, PixelBackbone, PixelConfig, Upsampler, load_model
+from fourreal.training.model import Pipeline, PixelBackbone, PixelConfig, Upsampler, load_model, starter
 from fourreal.training.model.pretrained import CONFIG_FILE, WEIGHTS_FILE
 
 STARTER = "starter"

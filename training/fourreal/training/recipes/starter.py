@@ -1,4 +1,4 @@
-"""The recipes of the model that is part of the package (`fourreal.training.starter`): ten minutes of a core.
+"""The recipes of the model that is part of the package (`fourreal.training.model.starter`): ten minutes of a core.
 
 Like the study's (`fourreal study --recipe cpu`), with frames of the demo's size. Its data:
 

@@ -8,5 +8,5 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "model"
+FOLDER = Path(__file__).parent / "export"
 """The export: `model.safetensors`, `config.json` and the model card."""
