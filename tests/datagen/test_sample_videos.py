@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from fourreal.datagen.sample_videos import Config, draw_video, main
+from fourreal.datagen.videos.scan import list_windows
+from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.video import probe
 
 
@@ -26,8 +28,14 @@ def test_something_moves_before_a_still_and_textured_background(tmp_path: Path) 
 def test_the_files_are_videos_and_a_second_run_leaves_them_alone(tmp_path: Path) -> None:
     arguments = ["--out", str(tmp_path), "--count", "2", "--frames", "5", "--height", "32", "--width", "48"]
     assert main(arguments) == 0
-    files = sorted(tmp_path.iterdir())
+    files = sorted(tmp_path.glob("*.mp4"))
     assert [(probe(f).frame_count, probe(f).width) for f in files] == [(5, 48), (5, 48)]
     before = [f.stat().st_mtime_ns for f in files]
     assert main(arguments) == 0
     assert [f.stat().st_mtime_ns for f in files] == before
+
+
+def test_grids_of_them_may_be_used_by_anyone(tmp_path: Path) -> None:
+    assert main(["--out", str(tmp_path), "--count", "1", "--frames", "40", "--height", "64", "--width", "96"]) == 0
+    (window,) = list_windows(str(tmp_path), Timing(times=4, stride=2, fps=None), 1)
+    assert window.spec["licence"] == "CC0-1.0"

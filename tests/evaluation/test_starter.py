@@ -16,12 +16,16 @@ from fourreal.evaluation.grid_scores import MODEL
 from fourreal.platform.codec import encode
 from fourreal.platform.shards import read_grids, write_shard
 from fourreal.platform.storage import Storage
-from fourreal.training.model import starter
+from fourreal.training.model import load_model, starter
 
 
 def test_it_is_small_enough_to_be_shipped_and_says_what_it_is() -> None:
     assert sum(path.stat().st_size for path in starter.FOLDER.iterdir() if path.is_file()) < 10_000_000
-    assert "procedural" in (starter.FOLDER / "README.md").read_text()
+    card = (starter.FOLDER / "README.md").read_text()
+    assert "Licences of the data: CC0-1.0." in card
+    assert "| recipe | starter-grid |" in card
+    model = load_model(starter.FOLDER, "grid", architecture="soft")
+    assert (model.config.height, model.config.width) == (32, 48)
 
 
 @pytest.mark.ray

@@ -3,11 +3,13 @@
     fourreal sample-videos --out outputs/videos --count 6
 
 They are ordinary H.264 files: textured shapes that drift, turn and pass in front of one another before a textured
-background. Real footage is better training data; this one needs no download.
+background. Real footage is better training data; this one needs no download. A file beside each says that anyone may
+use it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from fourreal.platform.video import write_video
 Image = npt.NDArray[np.float32]
 
 _SUPERSAMPLING = 2
+_DESCRIPTION = {"licence": "CC0-1.0", "author": "fourreal sample-videos"}
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def run(config: Config) -> None:
         path = config.out / f"sample-{config.seed:03d}-{index:03d}.mp4"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".json").write_text(json.dumps(_DESCRIPTION) + "\n")
             temporary = path.with_name(f".{path.name}")
             write_video(temporary, draw_video(config, index), config.fps)
             temporary.rename(path)
