@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from tests.evaluation.studies.small_study import KEYS, PSNR_DB, REASON, fill, small_config
 
+from fourreal.evaluation.baselines import BASELINES
+from fourreal.evaluation.comparison import SIGNIFICANT
+from fourreal.evaluation.studies.arms import ARMS, MAIN
+from fourreal.evaluation.studies.config import Config
 from fourreal.evaluation.studies.ledger import Ledger
 from fourreal.evaluation.studies.report import write_report
 from fourreal.evaluation.studies.summary import Findings, Method, findings
@@ -67,3 +71,11 @@ def test_the_report_says_what_is_missing_and_what_was_not_reached(found: Finding
     document = json.loads((tmp_path / "study.json").read_text())
     row = next(r for r in document["tests"]["procedural"]["scores"] if (r["method"], r["metric"]) == ("soft", "psnr"))
     assert row["seeds"] == pytest.approx([22.65, 24.65])
+
+
+def test_by_default_enough_is_drawn_for_holms_correction_to_decide_something(tmp_path: Path) -> None:
+    config = Config(out=tmp_path)
+    others = [ARMS[name].steps(config.sampling_steps) for name in config.arms if name != MAIN]
+    compared = sum(map(len, others)) + len(BASELINES) * len(config.sampling_steps)
+    tests = (len(config.metrics) + 1) * compared  # and reconstruction
+    assert tests / (config.resamples + 1) < SIGNIFICANT  # the least p there is, as Holm takes it

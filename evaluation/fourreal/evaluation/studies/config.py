@@ -116,8 +116,9 @@ class Config:
     """Sampling steps of the grids that are reconstructed."""
     allow_weak_base: bool = False
     """Go on although the base video model does not beat a linear blend of the given frames."""
-    resamples: int = 1000
-    """Sets of grids drawn for each confidence interval."""
+    resamples: int = 10_000
+    """Sets of grids drawn for each confidence interval, and exchanges for each test: with fewer than 20 times as many
+    as there are tests, Holm's correction can decide nothing."""
     seed: int = 0
     """Of data, base model and bootstrap."""
     data: DataSettings = field(default_factory=DataSettings)
