@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from figures import ROOT, splice
+from PIL import Image
 
 BEGIN, END = "<!-- study: by infra/study_tables.py -->", "<!-- end of study -->"
 COLUMNS = {
@@ -21,7 +21,7 @@ COLUMNS = {
 }  # fmt: skip
 """Metrics, by their names in study.json."""
 WITH_INTERVAL = ("psnr", "psnr_foreground")
-PICTURES = ("steps.png", "synchronization.png", "examples-real.png")
+PICTURES = ("steps", "synchronization", "examples-real")
 
 
 def tables(study: dict[str, Any]) -> str:
@@ -98,8 +98,8 @@ def main() -> int:
     if not splice(arguments.readme, BEGIN, END, lambda before: tables(study)):
         return 2
     for name in PICTURES:
-        if (arguments.report / name).exists():
-            shutil.copyfile(arguments.report / name, arguments.pictures / f"study-{name}")
+        if (arguments.report / f"{name}.png").exists():
+            Image.open(arguments.report / f"{name}.png").save(arguments.pictures / f"study-{name}.webp", quality=85)
     return 0
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
 from tests.conftest import ROOT
 
 SCRIPT = ROOT / "infra/figures.py"
@@ -57,7 +58,7 @@ def test_a_study_goes_into_its_readme_with_its_pictures(tmp_path: Path) -> None:
     }
     base = {"real": {"base": 31.0, "blend": 30.5, "difference": 0.5}}
     (report / "study.json").write_text(json.dumps({"base": base, "tests": {"real": found}}))
-    (report / "steps.png").write_bytes(b"picture")
+    Image.new("RGB", (4, 3), "red").save(report / "steps.png")
     readme.write_text("head\n<!-- study: by infra/study_tables.py -->\nold\n<!-- end of study -->\ntail\n")
     options = ("--report", str(report), "--readme", str(readme), "--pictures", str(tmp_path))
     subprocess.run([sys.executable, str(ROOT / "infra/study_tables.py"), *options], check=True)
@@ -70,4 +71,4 @@ def test_a_study_goes_into_its_readme_with_its_pictures(tmp_path: Path) -> None:
     assert "old" not in text
     assert text.startswith("head")
     assert text.endswith("tail\n")
-    assert (tmp_path / "study-steps.png").read_bytes() == b"picture"
+    assert Image.open(tmp_path / "study-steps.webp").size == (4, 3)

@@ -176,6 +176,7 @@ def quick() -> dict[str, Any]:
     return {
         "seeds": 1, "arms": ("sequential", "soft", "regression"), "views": 3, "times": 3, "height": 24, "width": 24,
         "sampling_steps": (1, 2), "reconstruction_grids": 1, "reconstruction_steps": 2, "allow_weak_base": True,
+        "resamples": 1000,
         "data": {
             "train_assets": 6, "grids_per_asset": 1, "videos": 3, "clips_per_video": 2, "held_out_assets": 5,
             "real_grids_per_asset": 1,

@@ -29,4 +29,4 @@ def demo_base() -> dict[str, Any]:
 def demo_grid() -> dict[str, Any]:
     """The demo's grid model on it: four minutes on two cores."""
     model = {"architecture": "soft", "train": "full"}
-    return {**_SHARED, "stage": "grid", "steps": 600, "batch_size": 4, "start_from": "demo-base", "model": model}
+    return {**_SHARED, "stage": "grid", "steps": 400, "batch_size": 4, "start_from": "demo-base", "model": model}
