@@ -61,8 +61,8 @@ def test_arms_differ_in_what_makes_them_arms_and_in_nothing_else(all_arms: Confi
     assert mine["hard"] ^ soft == {"--model.architecture=hard", "--model.architecture=soft"}
     assert mine["fused"] ^ soft == {"--model.architecture=fused", "--model.architecture=soft"}
     assert mine["regression"] ^ soft == {"--diffusion.pure-noise=0.5", "--diffusion.pure-noise=1.0"}
-    assert mine["soft-without-rendered"] ^ soft == {"RENDERED", "--mixture.weights", "0.5"}
-    assert mine["soft-without-pseudo-4d"] ^ soft == {"PSEUDO", "--mixture.weights", "0.5"}
+    assert mine["soft-without-rendered"] ^ soft == {"RENDERED", "--mixture.weights", "0.75", "0.25"}
+    assert mine["soft-without-pseudo-4d"] ^ soft == {"PSEUDO", "--mixture.weights", "0.75", "0.25"}
 
 
 def test_arms_that_are_trained_are_not_trained_again(all_arms: Config) -> None:
