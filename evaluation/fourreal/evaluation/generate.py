@@ -28,8 +28,8 @@ class Config:
     """Generate grids: from each grid's first view over time and first time over views, the model makes the rest."""
 
     model: str = STARTER
-    """Folder of an exported grid model; `starter` is a small one that is part of fourreal, for moves of up to 25
-    degrees, 4 x 4 frames of 32x48 (grids of more: window by window)."""
+    """Folder of an exported grid model; `starter` is a small one that is part of fourreal (`./starter` a folder), for
+    moves of up to 25 degrees, 4 x 4 frames of 32x48 (grids of more: window by window)."""
     conditions: str
     """Folder of shards; each grid gives what `given` says, nothing else of it reaches the model."""
     out: str

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+# What minutes are enough for: to mend a blend of the given frames, and to do it in one step as in four.
+SMALL_MODEL: dict[str, Any] = {
+    "size": "nano", "height": 32, "width": 48, "prediction": "residual", "references": True, "refinement": 24,
+}  # fmt: skip
+GRID_MODEL: dict[str, Any] = {"architecture": "soft", "train": "full"}
+BASE_MIXTURE: dict[str, Any] = {"first_frame_alone": 0.25, "both_ends": 0.5}
+DIFFUSION: dict[str, Any] = {"weight": "log", "pure_noise": 0.5}
+
 _SHARED: dict[str, Any] = {
     "views": 4,
     "times": 4,
@@ -11,22 +19,16 @@ _SHARED: dict[str, Any] = {
     "optimizer": {"lr": 2e-3},
     "engine": {"zero_stage": 2},
     "checkpoints": {"every": 300},
-    # What minutes are enough for: to mend a blend of the given frames, and to do it in one step as in four.
-    "diffusion": {"weight": "log", "pure_noise": 0.5},
+    "diffusion": DIFFUSION,
 }
 
 
 def demo_base() -> dict[str, Any]:
     """The demo's base video model, 32x48: two minutes on two cores."""
-    model = {
-        "size": "nano", "height": 32, "width": 48, "patch_size": 8, "prediction": "residual", "references": True,
-        "refinement": 24,
-    }  # fmt: skip
-    mixture = {"first_frame_alone": 0.25, "both_ends": 0.5}
-    return {**_SHARED, "stage": "base", "steps": 600, "batch_size": 8, "model": model, "mixture": mixture}
+    model = {**SMALL_MODEL, "patch_size": 8}
+    return {**_SHARED, "stage": "base", "steps": 600, "batch_size": 8, "model": model, "mixture": BASE_MIXTURE}
 
 
 def demo_grid() -> dict[str, Any]:
     """The demo's grid model on it: four minutes on two cores."""
-    model = {"architecture": "soft", "train": "full"}
-    return {**_SHARED, "stage": "grid", "steps": 400, "batch_size": 4, "start_from": "demo-base", "model": model}
+    return {**_SHARED, "stage": "grid", "steps": 400, "batch_size": 4, "start_from": "demo-base", "model": GRID_MODEL}

@@ -2,6 +2,8 @@
 
 It was trained by `fourreal train --recipe starter` (`recipes/starter.py` has the commands of its data too) on
 procedural assets seen by cameras that move by 5 to 25 degrees, and on drawn videos: nothing of anyone else's is in it.
+In what it says of its data, names of folders were made relative, and the drawn videos' licence was filled in: they had
+no file beside them yet.
 """
 
 from __future__ import annotations
