@@ -30,5 +30,5 @@ def demo_base() -> dict[str, Any]:
 
 
 def demo_grid() -> dict[str, Any]:
-    """The demo's grid model on it: four minutes on two cores."""
+    """The demo's grid model on it: five minutes on two cores."""
     return {**_SHARED, "stage": "grid", "steps": 400, "batch_size": 4, "start_from": "demo-base", "model": GRID_MODEL}
