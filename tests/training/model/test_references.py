@@ -103,9 +103,10 @@ def test_what_mends_reads_no_more_of_noisy_frames_than_they_tell() -> None:
     enliven(mend)
     predicted, noise, other, *known = (torch.randn(2, 3, 4, *SIZE) for _ in range(6))
     found = torch.stack(known, dim=3)
-    assert torch.equal(mend(predicted, noise, torch.ones(2), found), mend(predicted, other, torch.ones(2), found))
+    ones, none = torch.ones(2), torch.zeros(2, 3, 4, dtype=torch.bool)
+    assert torch.equal(mend(predicted, noise, ones, found, none), mend(predicted, other, ones, found, none))
     each = torch.tensor([1.0, 0.5])[:, None, None].expand(2, 3, 4)  # a time for each frame, as well
-    one, two = mend(predicted, noise, each, found), mend(predicted, other, each, found)
+    one, two = mend(predicted, noise, each, found, none), mend(predicted, other, each, found, none)
     assert torch.equal(one[0], two[0])
     assert not torch.equal(one[1], two[1])
 
@@ -118,7 +119,7 @@ def test_what_mends_can_take_a_pixel_beside_of_any_reference() -> None:
     with torch.no_grad():
         assert mend.kernels.bias is not None
         mend.kernels.bias[3 * one_up_and_two_left + 1] = 1.0
-    mended = mend(predicted, predicted, torch.ones(2), found)
+    mended = mend(predicted, predicted, torch.ones(2), found, torch.zeros(2, 3, 4, dtype=torch.bool))
     torch.testing.assert_close(mended[..., 1:, 2:], known[1][..., :-1, :-2])
 
 
@@ -126,8 +127,28 @@ def test_where_all_that_is_known_agrees_kernels_change_nothing() -> None:
     mend = Refinement(references=2, channels=3, hidden=4)
     enliven(mend.kernels)
     plain = torch.randn(2, 4, SIZE[0], 1, 1).expand(2, 4, *SIZE)
-    mended = mend(plain, torch.randn_like(plain), torch.rand(2), torch.stack([plain, plain], dim=2))
+    none = torch.zeros(2, 4, dtype=torch.bool)
+    mended = mend(plain, torch.randn_like(plain), torch.rand(2), torch.stack([plain, plain], dim=2), none)
     torch.testing.assert_close(mended, plain)
+
+
+def test_given_frames_are_left_out_whether_or_not_they_were_computed() -> None:
+    mend = Refinement(references=3, channels=3, hidden=4).double()
+    enliven(mend)
+    predicted, noisy, *known = (torch.randn(2, 3, 4, *SIZE, dtype=torch.double) for _ in range(5))
+    predicted.requires_grad_()
+    given = border_given(3, 4).repeat(2, 1, 1)
+    given[1, 1:, 2] = True
+    inputs = predicted, noisy, torch.tensor([0.3, 1.0], dtype=torch.double), torch.stack(known, dim=3), given
+    made = []
+    for run in (mend, torch.compile(mend, backend="eager", fullgraph=True)):
+        mended = run(*inputs)
+        assert torch.equal(mended[given], predicted[given])
+        mended.square().sum().backward()
+        made += [(mended, predicted.grad, *(parameter.grad for parameter in mend.parameters()))]
+        predicted.grad = None
+        mend.zero_grad()
+    torch.testing.assert_close(made[0], made[1])
 
 
 def test_refinement_is_of_clean_frames() -> None:

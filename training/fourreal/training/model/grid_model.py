@@ -71,7 +71,7 @@ class GridModel(nn.Module):
         predicted = predictions[0] if len(predictions) == 1 else (predictions[0] + predictions[1]) / 2
         if self.refinement is None or _is_video(given):
             return predicted
-        refined: Tensor = self.refinement(predicted, noisy, time, grid_references(noisy, given))
+        refined: Tensor = self.refinement(predicted, noisy, time, grid_references(noisy, given), given)
         return refined
 
     def stream_predictions(self, noisy: Tensor, time: Tensor, given: Tensor, text: Text | None = None) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """Convolutions behind a transformer, which mend predicted frames by the given ones.
 
-Shape legend: as in `references.py`; F frame axes (N, or V T); S pixels of all frames; K = 5 x 5 places around a pixel.
+Shape legend: as in `references.py`; F frame axes (N, or V T); S frames to mend; K = 5 x 5 places around a pixel.
 
 A patch is predicted from tokens of its own: what moves by less than a patch, and where patches meet, is pixels' work.
 The papers' models put out latents and have a decoder for it; on pixels nothing does. Most of a frame to be made is in
@@ -38,18 +38,28 @@ class Refinement(nn.Module):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, predicted: Tensor, noisy: Tensor, time: Tensor, references: Tensor) -> Tensor:
-        """Clean frames `predicted` [B, F, C, H, W], mended.
+    def forward(self, predicted: Tensor, noisy: Tensor, time: Tensor, references: Tensor, given: Tensor) -> Tensor:
+        """Clean frames `predicted` [B, F, C, H, W], those mended that are not given.
 
-        noisy: the same shape; time: [B] or [B, F]; references: [B, F, R, C, H, W]
+        noisy: the same shape; time: [B] or [B, F]; references: [B, F, R, C, H, W]; given: [B, F] bool
         """
-        signal = (1 - time).view(*time.shape, *(1 for _ in predicted.shape[time.ndim :]))
-        read = torch.cat([predicted, signal * noisy, references.flatten(-4, -3)], dim=-3).flatten(0, -4)
+        signal = (1 - time).reshape(*time.shape, *(1 for _ in given.shape[time.ndim :])).expand(given.shape)
+        read = (predicted, noisy, signal, references)
+        if given.device.type == "cpu" and not torch.compiler.is_compiling():
+            made = ~given  # how many is data, for which a GPU would be waited, and which no compiled graph can have
+            mended = self._mend(*(tensor[made] for tensor in read))
+            return predicted.to(mended.dtype).index_put((made,), mended)
+        mended = self._mend(*(tensor.flatten(0, given.ndim - 1) for tensor in read))
+        return torch.where(given[..., None, None, None], predicted, torch.unflatten(mended, 0, given.shape))
+
+    def _mend(self, predicted: Tensor, noisy: Tensor, signal: Tensor, references: Tensor) -> Tensor:
+        """Frames [S, C, H, W], their noisy ones and their signal [S], and references [S, R, C, H, W]."""
+        read = torch.cat([predicted, signal[:, None, None, None] * noisy, references.flatten(1, 2)], dim=1)
         hidden = self.layers(read.contiguous(memory_format=torch.channels_last))  # half the time on a CPU
-        shares = self.kernels(hidden).unflatten(1, (_SIDE**2, self.references, 1))  # [S, K, R, 1, H, W]
-        rest = predicted.flatten(0, -4) * (1 - shares.sum(dim=(1, 2)))
-        mended = rest + _mix(references.flatten(0, -5), shares) + self.remainder(hidden)
-        return torch.unflatten(mended, 0, predicted.shape[:-3])
+        shares = self.kernels(hidden).contiguous().unflatten(1, (_SIDE**2, self.references, 1))  # [S, K, R, 1, H, W]
+        rest = predicted * (1 - shares.sum(dim=(1, 2)))
+        mended: Tensor = rest + _mix(references, shares) + self.remainder(hidden)
+        return mended
 
 
 def _mix(references: Tensor, shares: Tensor) -> Tensor:

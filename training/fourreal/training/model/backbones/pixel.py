@@ -151,7 +151,7 @@ class PixelBackbone(Backbone):
         """See `Backbone`."""
         if self.refinement is None:
             return predicted
-        refined: Tensor = self.refinement(predicted, noisy, time, video_references(noisy, given))
+        refined: Tensor = self.refinement(predicted, noisy, time, video_references(noisy, given), given)
         return refined
 
     def embed_time(self, time: Tensor) -> Tensor:
