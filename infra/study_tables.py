@@ -21,13 +21,13 @@ COLUMNS = {
 }  # fmt: skip
 """Metrics, by their names in study.json."""
 WITH_INTERVAL = ("psnr", "psnr_foreground")
-PICTURES = ("steps", "synchronization", "examples-real")
+PICTURES = ("curves", "steps", "synchronization", "examples-procedural", "examples-real")
 
 
 def tables(study: dict[str, Any]) -> str:
     """The base model's line, and for each test set its table, the bar, and what is decided between arms."""
     base = [
-        f"{test}: {entry['base']:.2f} dB against {entry['blend']:.2f} ({entry['difference']:+.2f})"
+        f"{test}: {entry['base']:.2f} dB against {entry['blend']:.2f} ({entry['difference']:+.2f}{_limits(entry)})"
         for test, entry in study["base"].items()
     ]
     parts = [f"Base model against the linear blend, frames between two given ones: {'; '.join(base)}."]
@@ -36,14 +36,19 @@ def tables(study: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def _limits(entry: dict[str, Any]) -> str:
+    spread = entry["interval_95"]
+    return f", {spread[0]:+.2f} to {spread[1]:+.2f}" if spread else ""
+
+
 def _table(test: str, found: dict[str, Any]) -> str:
     cells: dict[str, dict[str, str]] = {}
-    for score in found["scores"]:
-        cells.setdefault(_label(score), {})[score["metric"]] = _cell(score)
-    shown = [metric for metric in COLUMNS if any(row.get(metric, "-") != "-" for row in cells.values())]
     grids = max(score["grids"] for score in found["scores"])
+    for score in found["scores"]:
+        cells.setdefault(_label(score), {})[score["metric"]] = _cell(score, grids)
+    shown = [metric for metric in COLUMNS if any(row.get(metric, "-") != "-" for row in cells.values())]
     lines = [
-        f"| {test}, {grids} grids | {' | '.join(COLUMNS[metric] for metric in shown)} |",
+        f"| {test}, {grids} grids of {found['sources']} assets | {' | '.join(COLUMNS[metric] for metric in shown)} |",
         "|---" * (len(shown) + 1) + "|",
     ]
     lines += [f"| {label} | {' | '.join(row.get(metric, '-') for metric in shown)} |" for label, row in cells.items()]
@@ -55,13 +60,13 @@ def _label(row: dict[str, Any]) -> str:
     return str(row["method"]) if steps is None else f"{row['method']}, {steps} step{'s' if steps > 1 else ''}"
 
 
-def _cell(score: dict[str, Any]) -> str:
+def _cell(score: dict[str, Any], grids: int) -> str:
     if score["value"] is None:
         return "-"
     digits = 2 if score["metric"] in (*WITH_INTERVAL, "flicker") else 3
     text = f"{score['value']:.{digits}f}"
     if score["metric"] not in WITH_INTERVAL:
-        return text
+        return text if score["grids"] == grids else f"{text} ({score['grids']})"
     if score["seed_deviation"] is not None:
         text += f" ±{score['seed_deviation']:.2f}"
     if spread := score["interval"]:
@@ -70,21 +75,26 @@ def _cell(score: dict[str, Any]) -> str:
 
 
 def _bar(found: dict[str, Any]) -> str:
-    return "\n".join(
-        f"- {'reached' if claim['reached'] else 'NOT reached'}: {claim['text']}: {claim['margin']:+.2f} dB"
-        for claim in found["bar"]
-    )
+    lines = []
+    for claim in found["bar"]:
+        verdict = "reached" if claim["reached"] else "NOT reached"
+        lines.append(f"- {verdict}: {claim['text']}: {claim['margin']:+.2f} {claim['unit']}".rstrip())
+    return "\n".join(lines)
 
 
 def _decided(found: dict[str, Any]) -> str:
     """Of the differences between arms in PSNR, those that are not chance."""
     methods = {score["method"] for score in found["scores"] if score["steps"] is not None}
+    gaps = [gap for gap in found["differences"] if gap["metric"] == "psnr" and gap["against"] in methods]
     decided = [
-        f"{gap['against']} ({gap['steps']} step{'s' if gap['steps'] > 1 else ''}: {gap['value']:+.2f} dB)"
-        for gap in found["differences"]
-        if gap["metric"] == "psnr" and gap["against"] in methods and gap["better"]
+        f"{gap['against']} ({gap['steps']} step{'s' if gap['steps'] > 1 else ''}: {gap['value']:+.2f} dB, "
+        f"{gap['interval']['low']:+.2f} to {gap['interval']['high']:+.2f})"
+        for gap in gaps
+        if gap["better"]
     ]
-    return f"`soft` less another arm in PSNR, where Holm's p is below 0.05: {', '.join(decided) or 'none'}."
+    if not decided:
+        return f"None of the {len(gaps)} differences in PSNR between `soft` and another arm is decided."
+    return f"`soft` less another arm in PSNR, where Holm's p is below 0.05: {', '.join(decided)}."
 
 
 def main() -> int:

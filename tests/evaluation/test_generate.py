@@ -17,6 +17,7 @@ from fourreal.evaluation.given import border_mask, given_mask
 from fourreal.evaluation.grid_generator import GeneratorSettings, GridGenerator, sample_seed
 from fourreal.platform.codec import encode
 from fourreal.platform.datajob import Item, ItemFailure
+from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid
 from fourreal.platform.runtime import ray_session
 from fourreal.platform.shards import list_shards, read_grids, write_shard
@@ -298,6 +299,9 @@ def test_the_job_makes_every_grid_once_and_goes_on_where_it_stopped(model_folder
         summary = generate(config)
         assert (summary.grids, dict(summary.quarantined)) == (3, {"nothing_to_generate": 1})
         before = {path.name: path.read_bytes() for path in out.glob("shard-*.tar")}
+        if not torch.cuda.is_available():  # its workers ask Ray for one each, or none would see it
+            with pytest.raises(UserError, match="generate needs a GPU, but Ray counts none"):
+                generate(dataclasses.replace(config, out=str(tmp_path / "on-gpu"), device="cuda"))
         for path in out.glob("shard-000000.*"):
             path.unlink()
         assert generate(config).made_now == 2

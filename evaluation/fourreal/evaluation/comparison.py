@@ -12,7 +12,7 @@ from fourreal.evaluation.grid_scores import MODEL
 from fourreal.evaluation.metrics import Metric, SampleMetric
 from fourreal.evaluation.report import FEW, aligned, number, title
 from fourreal.evaluation.scoring import Scoreboard
-from fourreal.evaluation.significance import LEAST_GRIDS, LEVEL, MOST_SET_RESAMPLES, Difference, difference, holm
+from fourreal.evaluation.significance import LEAST_SOURCES, LEVEL, MOST_SET_RESAMPLES, Difference, difference, holm
 
 SIGNIFICANT = 0.05
 
@@ -50,9 +50,9 @@ def contests(boards: Mapping[str, Scoreboard], resamples: int, seed: int) -> lis
         for metric in boards[one].metrics:
             mine, theirs = (boards[name].tallies[MODEL, metric.name] for name in (one, other))
             refused = any(boards[name].score(MODEL, metric).value is None for name in (one, other))
-            found.append(
-                Contest(one, other, metric, None if refused else difference(metric, mine, theirs, resamples, seed))
-            )
+            sources = boards[one].sources  # of the same references
+            gap = None if refused else difference(metric, mine, theirs, sources, resamples, seed)
+            found.append(Contest(one, other, metric, gap))
     p_values = {str(i): c.difference.p for i, c in enumerate(found) if c.difference and c.difference.p is not None}
     adjusted = holm(p_values)
     return [Contest(c.one, c.other, c.metric, c.difference, adjusted.get(str(i))) for i, c in enumerate(found)]
@@ -75,9 +75,9 @@ def comparison_text(boards: Mapping[str, Scoreboard], found: Sequence[Contest], 
     ]
     lines += [f"{title(metric)}: {metric.definition}." for metric in first.metrics]
     lines += [
-        f"Differences are paired by grid. {LEVEL:.0%} intervals by bootstrap over grids; p by exchanging the two "
-        f"models within grids at random (both over at most {MOST_SET_RESAMPLES} sets for FID and FVD); none below "
-        f"{LEAST_GRIDS} grids.",
+        f"Differences are paired by grid. {LEVEL:.0%} intervals by bootstrap over sources (assets or videos with all "
+        f"of their grids, {first.source_count} here); p by exchanging the two models within sources at random (both "
+        f"over at most {MOST_SET_RESAMPLES} sets for FID and FVD); none below {LEAST_SOURCES} sources.",
         f"{len([c for c in found if c.p_holm is not None])} tests stand in this table, so that some p fall below "
         f"{SIGNIFICANT:g} by chance: `better` goes by Holm's p, which holds for all of them together.",
     ]

@@ -129,7 +129,9 @@ def _intervals(board: Scoreboard, config: Config) -> Intervals:
     if not config.resamples:
         return {}
     return {
-        (method, metric.name): interval(metric, board.tallies[method, metric.name], config.resamples, config.seed)
+        (method, metric.name): interval(
+            metric, board.tallies[method, metric.name], board.sources, config.resamples, config.seed
+        )
         for metric in board.metrics
         for method in METHODS
         if board.score(method, metric).value is not None
@@ -161,6 +163,7 @@ def _document(config: Config, board: Scoreboard, intervals: Intervals, protocol:
         "predictions": config.predictions,
         "references": config.references,
         "grids": board.grids,
+        "sources": board.source_count,
         "generated_frames": board.frames,
         "resolution": dict(board.resolutions),
         "fps": dict(board.fps),

@@ -68,7 +68,7 @@ class Config:
     """Generate the first so many grids alone."""
     items_per_shard: int = 8
     workers: int | None = None
-    """Worker processes, one core each (default: all cores)."""
+    """Worker processes, one core (or GPU) each (default: all of them)."""
     device: Device = "cpu"
     retry_quarantined: bool = False
     dry_run: bool = False
@@ -100,6 +100,7 @@ def _data_job(config: Config) -> DataJob:
         make_processor=partial(make_generator, config.model, config.upsampler, config.conditions, settings),
         items_per_shard=config.items_per_shard,
         workers=config.workers,
+        gpus_per_worker=1 if config.device == "cuda" else 0,
         lossless=True,  # given frames must come back exactly, and scores must not depend on JPEG
         retry_quarantined=config.retry_quarantined,
         config_yaml=as_yaml(config),

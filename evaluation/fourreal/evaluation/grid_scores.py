@@ -29,6 +29,8 @@ class Facts:
     steps: str
     sampling: str
     seed: str
+    source: str
+    """sha256 of what the reference was made of."""
     fit: str = ""
     """What was done to the reference; empty where it had the size already."""
 
@@ -94,6 +96,7 @@ def _facts(pair: Pair) -> Facts:
         steps=str(provenance.get("steps", "unknown")),
         sampling=sampling_label(provenance),
         seed=str(provenance.get("seed", "unknown")),
+        source=pair.source,
         fit=str(pair.fit) if pair.fit else "",
     )
 

@@ -26,7 +26,8 @@ class Pair:
     """A generated grid and the truth at its size.
 
     reference: uint8 `[V, T, H, W, 3]`; mask: uint8 `[V, T, H, W]` of the reference; given: bool `[V, T]`;
-    fit: what was done to the reference, None where it had the size already.
+    fit: what was done to the reference, None where it had the size already; source: sha256 of what the reference was
+    made of, "" where it is not said.
     """
 
     prediction: Grid
@@ -34,6 +35,7 @@ class Pair:
     mask: Frames | None
     given: npt.NDArray[np.bool_]
     fit: Fit | None
+    source: str
 
     @property
     def key(self) -> str:
@@ -104,7 +106,7 @@ def _pair(prediction: Grid, reference: Grid) -> Pair:
             f"its given frames differ from the reference's by {difference:.0f} grey levels on average: "
             "the reference is another grid of the same key"
         )
-    return Pair(prediction, reference.frames, reference.mask, given, fit)
+    return Pair(prediction, reference.frames, reference.mask, given, fit, reference.meta.source_sha256)
 
 
 def _recorded_fit(prediction: Grid, reference: Grid) -> Fit:

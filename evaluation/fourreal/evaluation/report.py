@@ -10,7 +10,7 @@ from fourreal.evaluation.metrics import Metric, Score
 from fourreal.evaluation.metrics.frechet import FrechetDistance
 from fourreal.evaluation.protocol import Protocol
 from fourreal.evaluation.scoring import Scoreboard
-from fourreal.evaluation.significance import LEAST_GRIDS, MOST_SET_RESAMPLES, Interval
+from fourreal.evaluation.significance import LEAST_SOURCES, MOST_SET_RESAMPLES, Interval
 
 FEW = "†"
 """Marks a distance between sets of fewer items than it needs."""
@@ -45,8 +45,8 @@ def protocol_table(protocol: Protocol, board: Scoreboard, intervals: Intervals) 
     ]
     lines = [
         f"Protocol {protocol.name}, after {protocol.source}. Frames: {protocol.frames}.",
-        f"[low, high]: 95 % by bootstrap over grids (none below {LEAST_GRIDS}); of FID and FVD for the model alone, "
-        f"over at most {MOST_SET_RESAMPLES} drawn sets, around the value.",
+        f"[low, high]: 95 % by bootstrap over sources (none below {LEAST_SOURCES}); of FID and FVD for the model "
+        f"alone, over at most {MOST_SET_RESAMPLES} drawn sets, around the value.",
         "Published rows are the paper's own numbers on its own data: they show the scale, no comparison.",
         *protocol.notes,
     ]
@@ -74,8 +74,9 @@ def caption(board: Scoreboard) -> list[str]:
     """The sentences without which the numbers mean nothing."""
     model = ", ".join(name[:12] for name in sorted(board.models))
     lines = [
-        f"N = {board.grids} grids, {board.frames} generated frames (given frames do not count) at "
-        f"{_listed(board.resolutions)}, {_listed(board.fps)} fps; model {model}, {_listed(board.sampling)}.",
+        f"N = {board.grids} grids of {board.source_count} sources, {board.frames} generated frames (given frames do "
+        f"not count) at {_listed(board.resolutions)}, {_listed(board.fps)} fps; model {model}, "
+        f"{_listed(board.sampling)}.",
         "Mean over grids ± its standard error; * is the best of its column.",
         *_sets(board),
     ]

@@ -31,7 +31,14 @@ class Scoreboard:
     fits: Counter[str] = field(default_factory=Counter)
     weights: dict[str, dict[str, str]] = field(default_factory=dict)
     """By metric, the sha256 of the files behind its scores."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """By grid, what its reference was made of."""
     _scores: dict[tuple[str, str], tuple[Tally, Score]] = field(default_factory=dict)
+
+    @property
+    def source_count(self) -> int:
+        """What the grids were made of: so many assets or videos."""
+        return len(set(self.sources.values()))
 
     def add(self, grid: GridScores) -> None:
         """Count one grid's scores, or note why it has none."""
@@ -48,6 +55,7 @@ class Scoreboard:
         self.steps[facts.steps] += 1
         self.sampling[facts.sampling] += 1
         self.seeds[facts.seed] += 1
+        self.sources[grid.key] = facts.source or grid.key
         if facts.fit:
             self.fits[facts.fit] += 1
         for method in METHODS:

@@ -28,6 +28,16 @@ class Shelf:
         """Every grid's key, in the order of the shards."""
         return list(self._records)
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """By key, the sha256 of what each grid was made of; "" where it is not said. Reads every shard."""
+        return {key: "" if (grid := self.grid(key)) is None else grid.meta.source_sha256 for key in self.keys}
+
+    def far_apart(self, count: int) -> list[str]:
+        """So many keys, or all: not the first ones, since grids of one source are neighbours."""
+        keys = self.keys
+        return [keys[i * len(keys) // count] for i in range(count)] if count < len(keys) else keys
+
     def record(self, key: str) -> ShardRecord | None:
         """The record of the shard that holds this grid; None when there is no such grid."""
         return self._records.get(key)

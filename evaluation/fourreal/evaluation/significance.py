@@ -1,7 +1,8 @@
-"""How sure a score is, and whether two models differ: bootstrap and permutation over grids, seeded.
+"""How sure a score is, and whether two models differ: bootstrap and permutation over sources, seeded.
 
-Grids are what is drawn, never frames: frames of one grid are alike. A distance between sets is computed anew over each
-drawn set of grids.
+A source is what grids were made of, an asset or a video. Sources are drawn, with all of their grids, never grids or
+frames: those of one source are alike, and drawn apart they would pass for more than was seen (the cluster bootstrap,
+Field and Welsh 2007). A distance between sets is computed anew over each drawn set of grids.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from fourreal.evaluation.metrics import Metric, SampleMetric, SampleScore, Tally
 
-LEAST_GRIDS = 5
+LEAST_SOURCES = 5
 """Fewer say nothing of their own spread: there is no interval and no test below."""
 LEVEL = 0.95
 MOST_SET_RESAMPLES = 100
@@ -22,11 +23,14 @@ MOST_SET_RESAMPLES = 100
 
 Scores = Sequence[SampleScore]
 Values = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Sources = Mapping[str, str]
+"""By grid key; a grid that is not there is a source of its own."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the value of another draw of as many grids would lie in 95 of 100 cases."""
+    """Where the value of another draw of as many sources would lie in 95 of 100 cases."""
 
     low: float
     high: float
@@ -34,32 +38,35 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """One model minus another over the grids that both have; interval and p are None below `LEAST_GRIDS`.
+    """One model minus another over the grids that both have; interval and p are None below `LEAST_SOURCES`.
 
-    p: two-sided, under the hypothesis that it does not matter which model made which of a grid's two predictions.
+    p: two-sided, under the hypothesis that it does not matter which model made which of a source's two predictions.
     """
 
     value: float
     grids: int
+    sources: int
     interval: Interval | None = None
     p: float | None = None
 
 
-def interval(metric: Metric, tally: Tally, resamples: int = 1000, seed: int = 0) -> Interval | None:
-    """Bootstrap over the grids of `tally`; None where there are fewer than `LEAST_GRIDS`.
+def interval(metric: Metric, tally: Tally, sources: Sources, resamples: int = 1000, seed: int = 0) -> Interval | None:
+    """Bootstrap over the sources of the grids of `tally`; None where there are fewer than `LEAST_SOURCES`.
 
     Percentiles of the resampled values, moved so that their mean lies on the value: a Frechet distance over grids
     drawn twice is too large, and what matters here is how far it spreads.
     """
     scores = list(tally.answers.values())
-    if len(scores) < LEAST_GRIDS:
+    members = _members([score.key for score in scores], sources)
+    if len(members) < LEAST_SOURCES:
         return None
-    drawn = _draws(len(scores), _resamples(metric, resamples), seed)
-    values = _over(metric, scores, drawn)
-    return _spread(values, metric.value_over(scores))
+    drawn = _draws(len(members), _resamples(metric, resamples), seed)
+    return _spread(_over(metric, scores, members, drawn), metric.value_over(scores))
 
 
-def difference(metric: Metric, one: Tally, other: Tally, resamples: int = 1000, seed: int = 0) -> Difference | None:
+def difference(
+    metric: Metric, one: Tally, other: Tally, sources: Sources, resamples: int = 1000, seed: int = 0
+) -> Difference | None:
     """`one` minus `other`, paired by grid; None where they share no grid that both have an answer for."""
     mine, theirs = one.answers, other.answers
     keys = [key for key in mine if key in theirs]
@@ -67,11 +74,13 @@ def difference(metric: Metric, one: Tally, other: Tally, resamples: int = 1000, 
         return None
     a, b = [mine[key] for key in keys], [theirs[key] for key in keys]
     value = metric.value_over(a) - metric.value_over(b)
-    if len(keys) < LEAST_GRIDS:
-        return Difference(value, len(keys))
-    drawn = _draws(len(keys), _resamples(metric, resamples), seed)
-    spread = _spread(_over(metric, a, drawn) - _over(metric, b, drawn), value)
-    return Difference(value, len(keys), spread, _p_value(metric, a, b, _resamples(metric, 10 * resamples), seed))
+    members = _members(keys, sources)
+    if len(members) < LEAST_SOURCES:
+        return Difference(value, len(keys), len(members))
+    drawn = _draws(len(members), _resamples(metric, resamples), seed)
+    spread = _spread(_over(metric, a, members, drawn) - _over(metric, b, members, drawn), value)
+    p = _p_value(metric, a, b, members, _resamples(metric, 10 * resamples), seed)
+    return Difference(value, len(keys), len(members), spread, p)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -88,16 +97,34 @@ def _resamples(metric: Metric, asked: int) -> int:
     return asked if isinstance(metric, SampleMetric) else min(asked, MOST_SET_RESAMPLES)
 
 
-def _draws(count: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
+def _members(keys: Sequence[str], sources: Sources) -> list[Indices]:
+    """For each source, which of the keys are its own."""
+    found: dict[str, list[int]] = {}
+    for place, key in enumerate(keys):
+        found.setdefault(sources.get(key) or key, []).append(place)
+    return [np.array(places) for places in found.values()]
+
+
+def _draws(count: int, resamples: int, seed: int) -> Indices:
     return np.random.default_rng(seed).integers(0, count, (resamples, count))
 
 
-def _over(metric: Metric, scores: Scores, drawn: npt.NDArray[np.int64]) -> Values:
-    """The value over each row of `drawn`, indices into `scores` `[R, N]`, as `[R]`."""
+def _over(metric: Metric, scores: Scores, members: Sequence[Indices], drawn: Indices) -> Values:
+    """The value over the grids of each row of `drawn`, indices into `members` `[R, sources]`, as `[R]`."""
     if isinstance(metric, SampleMetric):
-        values: Values = np.array([score.value for score in scores], np.float64)[drawn].mean(axis=1)
+        sums, counts = _sums(_values(scores), members), np.array([len(places) for places in members])
+        values: Values = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
         return values
-    return np.array([metric.value_over([scores[i] for i in row]) for row in drawn])
+    rows = (np.concatenate([members[source] for source in row]) for row in drawn)
+    return np.array([metric.value_over([scores[i] for i in row]) for row in rows])
+
+
+def _values(scores: Scores) -> Values:
+    return np.array([score.value for score in scores], np.float64)
+
+
+def _sums(values: Values, members: Sequence[Indices]) -> Values:
+    return np.array([values[places].sum() for places in members])
 
 
 def _spread(values: Values, centre: float) -> Interval:
@@ -105,15 +132,16 @@ def _spread(values: Values, centre: float) -> Interval:
     return Interval(float(centre + low), float(centre + high))
 
 
-def _p_value(metric: Metric, one: Scores, other: Scores, permutations: int, seed: int) -> float:
-    """Paired permutation test: within each grid the two models are exchanged at random."""
+def _p_value(
+    metric: Metric, one: Scores, other: Scores, members: Sequence[Indices], permutations: int, seed: int
+) -> float:
+    """Paired permutation test: within each source the two models are exchanged at random."""
     from scipy import stats
 
     if isinstance(metric, SampleMetric):
-        gaps = np.array([a.value for a in one], np.float64) - np.array([b.value for b in other], np.float64)
         result = stats.permutation_test(
-            (gaps,),
-            lambda x, axis: x.mean(axis=axis),
+            (_sums(_values(one) - _values(other), members),),
+            lambda x, axis: x.sum(axis=axis),
             permutation_type="samples",
             vectorized=True,
             n_resamples=permutations,
@@ -121,7 +149,10 @@ def _p_value(metric: Metric, one: Scores, other: Scores, permutations: int, seed
         )
         return float(result.pvalue)
     observed = abs(metric.value_over(one) - metric.value_over(other))
-    swaps = np.random.default_rng(seed).random((permutations, len(one))) < 0.5
+    of_grid = np.empty(len(one), np.int64)
+    for source, places in enumerate(members):
+        of_grid[places] = source
+    swaps = (np.random.default_rng(seed).random((permutations, len(members))) < 0.5)[:, of_grid]
     as_far = 0
     for swap in swaps:
         a = [y if s else x for x, y, s in zip(one, other, swap, strict=True)]

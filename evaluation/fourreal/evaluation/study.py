@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourreal.evaluation.records import Recorded, Row, record
+from fourreal.evaluation.shelf import Shelf
 from fourreal.evaluation.studies.config import RECIPES, Config
 from fourreal.evaluation.studies.data import StudyData, make_data
 from fourreal.evaluation.studies.figures import write_figures
 from fourreal.evaluation.studies.interpolation import check_base, weakness
 from fourreal.evaluation.studies.jobs import Jobs
 from fourreal.evaluation.studies.ledger import Ledger, Record
+from fourreal.evaluation.studies.progress import tell
 from fourreal.evaluation.studies.reconstructions import reconstruct_some
 from fourreal.evaluation.studies.report import write_report
 from fourreal.evaluation.studies.scores import generate_and_score
@@ -40,7 +42,10 @@ class Study:
 
 def run(config: Config) -> None:
     """Run the study, or go on with it. Raises UserError when a job fails or the base model is too weak."""
-    study(config)
+    if config.dry_run:
+        tell(config)
+    else:
+        study(config)
 
 
 def study(config: Config) -> Study:
@@ -54,7 +59,8 @@ def study(config: Config) -> Study:
         fits = train_arms(config, data, jobs, ledger)
         generate_and_score(config, data.tests, jobs, ledger)
     reconstruct_some(config, data.tests, ledger)
-    found = findings(config, list(data.tests), ledger)
+    sources = {test: Shelf(Storage(folder)).sources for test, folder in data.tests.items()}
+    found = findings(config, sources, ledger)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_figures(folder, config, found, base_fit, fits, data.tests)
@@ -70,7 +76,7 @@ def study(config: Config) -> Study:
 def _check_base(config: Config, data: StudyData, ledger: Ledger) -> Record:
     """Refuse to go on with a base model that does not beat a linear blend, unless that is allowed."""
     folder = model_of(base_folder(config))
-    result = ledger.once("base/checked", lambda: check_base(folder, data.tests, config.resamples, config.seed))
+    result = ledger.once("base/checked", lambda: check_base(folder, data.tests, config))
     weak = weakness(result)
     if weak and not config.allow_weak_base:
         raise UserError(

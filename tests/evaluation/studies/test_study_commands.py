@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.evaluation.studies.small_study import small_config
 
+from fourreal.evaluation import study
 from fourreal.evaluation.studies import training
 from fourreal.evaluation.studies.arms import ARMS
 from fourreal.evaluation.studies.config import RECIPES, Config
@@ -99,6 +101,24 @@ def test_every_recipe_is_a_study(recipe: str, tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_one_sentence(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=sentence):
         small_config(tmp_path, **changes)
+
+
+def test_a_dry_run_counts_what_is_finished_and_leaves_no_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(tmp_path / "study", assets="ASSETS", reconstruction_grids=1, reconstruction_steps=4)
+    study.run(replace(config, dry_run=True))
+    told = capsys.readouterr().out
+    assert "base model      0 of 2 finished" in told
+    assert "scored          0 of 22 finished" in told  # two arms at two steps and one at one, twice twice; baselines
+    assert not (tmp_path / "study").exists()
+    Ledger.open(config).finish("base/trained", {})
+    before = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*"))
+    study.run(replace(config, dry_run=True))
+    assert "base model      1 of 2 finished" in capsys.readouterr().out
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*")) == before
+    with pytest.raises(UserError, match="holds a study with other settings"):
+        study.run(replace(config, views=5, dry_run=True))
 
 
 def test_the_study_imports_no_ray_before_it_needs_one() -> None:

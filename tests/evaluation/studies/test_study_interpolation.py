@@ -58,7 +58,7 @@ def test_a_base_that_knows_what_moves_beats_the_blend(
 ) -> None:
     nearly_true = lambda model, frames, context, seed: frames.clip(1) - 1  # noqa: E731
     monkeypatch.setattr(interpolation, "interpolate", nearly_true)
-    record = check_base(str(config_with_base.out / "base/model"), {"procedural": tests_folder}, 100, 0)
+    record = check_base(str(config_with_base.out / "base/model"), {"procedural": tests_folder}, config_with_base)
     assert record["procedural"]["base"] > 40
     assert record["procedural"]["interval_95"][0] > 0
     assert weakness(record) == ""

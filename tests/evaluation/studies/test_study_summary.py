@@ -22,7 +22,7 @@ def found(tmp_path: Path) -> Findings:
     config = small_config(tmp_path)
     ledger = Ledger.open(config)
     fill(config, ledger, PSNR_DB)
-    return findings(config, ["procedural"], ledger)[0]
+    return findings(config, {"procedural": {key: key for key in KEYS}}, ledger)[0]
 
 
 def test_a_value_is_the_mean_over_seeds_and_grids_with_an_interval_over_grids(found: Findings) -> None:
@@ -46,7 +46,22 @@ def test_differences_are_taken_at_equal_steps_and_decided_by_a_test(found: Findi
     assert better.difference.value == pytest.approx(2.0)
     assert better.better == "main"
     assert gaps[4, Method("average"), "psnr"].better == "other"
-    assert gaps[4, Method("average"), "flicker"].better == ""  # equal
+
+
+def test_what_compares_with_nothing_is_not_judged(found: Findings) -> None:
+    """A copy flickers less than the true grids: nobody is better for it."""
+    assert {gap.metric.name for gap in found.gaps} == {"psnr"}
+    assert found.values[Method("soft", 4), "flicker"].value == 3.0
+
+
+def test_few_assets_decide_nothing_however_many_grids_they_have(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    ledger = Ledger.open(config)
+    fill(config, ledger, PSNR_DB)
+    (found,) = findings(config, {"procedural": {key: f"asset-{i % 5}" for i, key in enumerate(KEYS)}}, ledger)
+    assert (found.grids, found.sources) == (len(KEYS), 5)
+    assert not any(gap.better for gap in found.gaps)
+    assert min(gap.difference.p or 1 for gap in found.gaps) == pytest.approx(2 / 2**5)
 
 
 def test_bars_are_held_against_what_was_measured(found: Findings) -> None:
@@ -60,9 +75,29 @@ def test_bars_are_held_against_what_was_measured(found: Findings) -> None:
     }
 
 
+def test_the_larger_study_is_held_against_every_baseline_on_real_grids(tmp_path: Path) -> None:
+    config = small_config(tmp_path, bar="gpu", metrics=("psnr_foreground", "flicker", "lpips"))
+    ledger = Ledger.open(config)
+    fill(config, ledger, PSNR_DB, "real", metric="psnr_foreground")
+    (found,) = findings(config, {"real": {}}, ledger)
+    verdicts = {claim.text: claim.reached for claim in found.claims}
+    assert len(verdicts) == len(BASELINES)  # of LPIPS, which has no value, none
+    assert verdicts["soft, 4 steps beats the copy along time by 1.5 dB over the foreground (real grids)"]
+    assert not verdicts["soft, 4 steps beats the average by 1.5 dB over the foreground (real grids)"]
+
+
 def test_the_report_says_what_is_missing_and_what_was_not_reached(found: Findings, tmp_path: Path) -> None:
     config = small_config(tmp_path)
-    base = {"procedural": {"base": 20.0, "blend": 19.0, "difference": 1.0, "interval_95": [0.5, 1.5], "grids": 8}}
+    base = {
+        "procedural": {
+            "base": 20.0,
+            "blend": 19.0,
+            "difference": 1.0,
+            "interval_95": [0.5, 1.5],
+            "grids": 8,
+            "sources": 8,
+        }
+    }
     fits = {(arm, seed): {"wall_s": 60.0, "curves": {}} for arm in config.arms for seed in range(config.seeds)}
     text = write_report(tmp_path, config, [found], base, fits)
     assert f"- LPIPS: {REASON}" in text

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fourreal.evaluation.metrics import SampleMetric, choose_metrics
+from fourreal.evaluation.networks import Device
 from fourreal.evaluation.studies.arms import ARMS
+from fourreal.evaluation.studies.bars import Size
 from fourreal.platform.errors import UserError
 
 
@@ -117,15 +119,27 @@ class Config:
     allow_weak_base: bool = False
     """Go on although the base video model does not beat a linear blend of the given frames."""
     resamples: int = 10_000
-    """Sets of grids drawn for each confidence interval, and exchanges for each test: with fewer than 20 times as many
-    as there are tests, Holm's correction can decide nothing."""
+    """Sets of sources drawn for each confidence interval, and ten times as many exchanges for each test: with too few
+    for the number of tests, Holm's correction can decide nothing."""
+    device: Device = "cpu"
+    """Where grids are generated, and where published networks run. Training takes what GPUs there are."""
+    bar: Size = "cpu"
+    """What the report holds the main arm against."""
+    dry_run: bool = False
+    """Check settings, say what is finished and what is left, and do nothing."""
     seed: int = 0
     """Of data, base model and bootstrap."""
     data: DataSettings = field(default_factory=DataSettings)
     fit: FitSettings = field(default_factory=FitSettings)
 
-    NOT_DECIDING = frozenset({"allow_weak_base", "arms", "seeds", "reconstruction_grids", "resamples", "weights"})
-    """Fields that may change from one run on the same output to the next: they decide no bytes of what is there."""
+    NOT_DECIDING = frozenset(
+        {
+            "allow_weak_base", "arms", "bar", "device", "dry_run", "seeds", "reconstruction_grids", "resamples",
+            "weights",
+        }
+    )  # fmt: skip
+    """Fields that may change from one run on the same output to the next: they decide nothing of what is there (a
+    device decides roundings)."""
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.arms if name not in ARMS]:
@@ -162,7 +176,7 @@ def cpu() -> dict[str, Any]:
 def gpu() -> dict[str, Any]:
     """Meant for under 25 minutes on one H100, never run: larger frames, grids and models."""
     return {
-        "views": 8, "times": 8, "height": 64, "width": 64,
+        "views": 8, "times": 8, "height": 64, "width": 64, "device": "cuda", "bar": "gpu",
         "data": {"train_assets": 960, "videos": 192, "held_out_assets": 64, "arc_degrees": (15.0, 75.0), "fps": 8.0},
         "fit": {
             "size": "tiny", "base_steps": 4000, "base_batch_size": 64, "base_lr": 1e-3, "grid_steps": 800,

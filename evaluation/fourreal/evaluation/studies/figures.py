@@ -103,8 +103,7 @@ def _examples(config: Config, test: str, references: str) -> Image:
     shelf = Shelf(Storage(references))
     sheets: list[Image] = []
     titles: list[str] = []
-    apart = max(1, len(shelf.keys) // _EXAMPLES)  # grids of one asset are neighbours
-    for key in shelf.keys[::apart][:_EXAMPLES]:
+    for key in shelf.far_apart(_EXAMPLES):
         true = _frames(shelf, key)
         shown = {"true": true, "average of the given": average(true[:, 0], true[0])}
         for arm in config.arms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import torch
 from fourreal.evaluation.metrics import PSNR, Comparison, Tally
 from fourreal.evaluation.shelf import Shelf
 from fourreal.evaluation.significance import difference
+from fourreal.evaluation.studies.config import Config
 from fourreal.evaluation.studies.ledger import Record
 from fourreal.platform.storage import Storage
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Backbone, load_model
@@ -29,31 +30,35 @@ def linear_blend(frames: Frames) -> Frames:
 @torch.no_grad()
 def interpolate(model: Backbone, frames: Frames, context: int, seed: int) -> Frames:
     """The same by the base model, in one step from noise: its estimate of the mean. `context`: kind of video."""
+    device = next(model.parameters()).device
     clean = torch.from_numpy(frames).movedim(-1, -3)[None].float() / 127.5 - 1
     given = torch.zeros(1, len(frames), dtype=torch.bool)
     given[:, [0, -1]] = True
     time = torch.ones(1)
     noisy = add_noise(clean, seeded_noise([seed], clean.shape[1:]), time, given)
-    guess = to_clean(model(noisy, time, given, torch.tensor([context])), noisy, time, model.config)
+    inputs = (tensor.to(device) for tensor in (noisy, time, given, torch.tensor([context])))
+    guess = to_clean(model(*inputs).cpu(), noisy, time, model.config)
     pixels = ((guess[0].clamp(-1, 1) + 1) * 127.5).round().byte().movedim(-3, -1).numpy()
     pixels[[0, -1]] = frames[[0, -1]]
     return np.asarray(pixels)
 
 
-def check_base(model_folder: str, tests: dict[str, str], resamples: int, seed: int) -> Record:
+def check_base(model_folder: str, tests: Mapping[str, str], config: Config) -> Record:
     """PSNR of base model and linear blend by test set: of each grid's videos of its outer views and outer times."""
-    model = load_model(model_folder, "base")
+    model = load_model(model_folder, "base").to(config.device)
     metric = PSNR()
     record: Record = {}
     for name, folder in tests.items():
-        base, blend = Tally(), Tally()
-        for key, videos in _videos(Shelf(Storage(folder))):
+        base, blend, shelf = Tally(), Tally(), Shelf(Storage(folder))
+        for key, videos in _videos(shelf):
             true = np.concatenate([video[1:-1] for video, _ in videos])
-            guesses = np.concatenate([interpolate(model, video, context, seed)[1:-1] for video, context in videos])
+            guesses = np.concatenate(
+                [interpolate(model, video, context, config.seed)[1:-1] for video, context in videos]
+            )
             blends = np.concatenate([linear_blend(video)[1:-1] for video, _ in videos])
             base = metric.accumulate(base, metric.compute(Comparison(key, guesses, true)))
             blend = metric.accumulate(blend, metric.compute(Comparison(key, blends, true)))
-        gap = difference(metric, base, blend, resamples, seed)
+        gap = difference(metric, base, blend, shelf.sources, config.resamples, config.seed)
         assert gap is not None
         record[name] = {
             "base": metric.finalize(base).value,
@@ -61,6 +66,7 @@ def check_base(model_folder: str, tests: dict[str, str], resamples: int, seed: i
             "difference": gap.value,
             "interval_95": None if gap.interval is None else [gap.interval.low, gap.interval.high],
             "grids": gap.grids,
+            "sources": gap.sources,
         }
     return record
 

@@ -25,16 +25,20 @@ class Ledger:
 
     @classmethod
     def open(cls, config: Config) -> Ledger:
-        """The ledger of the study's folder. UserError when that holds a study with other settings."""
+        """The ledger of the study's folder, begun if need be; UserError as by `look`."""
         storage = Storage(str(config.out))
         storage.check_writable()
-        decisive = {name: value for name, value in as_document(config).items() if name not in Config.NOT_DECIDING}
-        decisive.pop("out")
-        now = json.loads(json.dumps(decisive))
-        if storage.exists(_SETTINGS_FILE):
-            _check_same(now, json.loads(storage.read(_SETTINGS_FILE)), str(config.out))
-        storage.write(_SETTINGS_FILE, json.dumps(now, indent=1).encode())
+        ledger = cls.look(config)
+        storage.write(_SETTINGS_FILE, json.dumps(_decisive(config), indent=1).encode())
         storage.write("config.yaml", as_yaml(config).encode())
+        return ledger
+
+    @classmethod
+    def look(cls, config: Config) -> Ledger:
+        """The ledger as it is; nothing is written. UserError when the folder holds a study with other settings."""
+        storage = Storage(str(config.out))
+        if storage.exists(_SETTINGS_FILE):
+            _check_same(_decisive(config), json.loads(storage.read(_SETTINGS_FILE)), str(config.out))
         return cls(storage.child("records"))
 
     def once(self, cell: str, work: Callable[[], Record]) -> Record:
@@ -51,6 +55,13 @@ class Ledger:
         """Write the record of a cell that is whole, and return it."""
         self._storage.write(f"{cell}.json", json.dumps(record, allow_nan=False).encode())
         return record
+
+
+def _decisive(config: Config) -> Record:
+    """The settings that decide what is in the folder, as JSON has them."""
+    left_out = {*Config.NOT_DECIDING, "out"}
+    decisive = {name: value for name, value in as_document(config).items() if name not in left_out}
+    return dict(json.loads(json.dumps(decisive)))
 
 
 def _check_same(now: Mapping[str, Any], before: Mapping[str, Any], out: str) -> None:

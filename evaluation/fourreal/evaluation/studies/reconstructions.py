@@ -36,7 +36,7 @@ class _Row:
 
 
 def reconstruct_some(config: Config, tests: Mapping[str, str], ledger: Ledger) -> None:
-    """Fit a scene to the first grids of each test set that have no record yet."""
+    """Fit a scene to some grids of each test set, of different sources where it can be, that have no record yet."""
     rows = [row for row in _rows(config, tests) if ledger.find(row.cell) is None]
     if not rows:
         return
@@ -63,13 +63,13 @@ def _names(config: Config) -> list[str]:
 
 
 def _cell(config: Config, test: str, name: str) -> str:
-    return f"reconstruction/{test}/{config.reconstruction_grids}-grids/{name.replace(' ', '-')}"
+    return f"reconstruction/{test}/{config.reconstruction_grids}-grids-apart/{name.replace(' ', '-')}"
 
 
 def _rows(config: Config, tests: Mapping[str, str]) -> Iterator[_Row]:
     names = _names(config)
     for test, references in tests.items():
-        keys = tuple(Shelf(Storage(references)).keys[: config.reconstruction_grids])
+        keys = tuple(Shelf(Storage(references)).far_apart(config.reconstruction_grids))
         for name in names:
             arm, method = (name, MODEL) if name in ARMS else (names[0], name)
             folder = generated_folder(config, arm, 0, test, config.reconstruction_steps)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from fourreal.evaluation.report import number, title
-from fourreal.evaluation.significance import LEAST_GRIDS, LEVEL
+from fourreal.evaluation.significance import LEAST_SOURCES, LEVEL
 from fourreal.evaluation.studies.arms import ARMS, MAIN
 from fourreal.evaluation.studies.config import Config
 from fourreal.evaluation.studies.figures import FIGURES
 from fourreal.evaluation.studies.ledger import Record
 from fourreal.evaluation.studies.summary import Findings, Gap, Method, Value
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def write_report(
@@ -54,9 +54,10 @@ def _head(config: Config) -> str:
         f"from one base model ({fit.size}, patches of {fit.patch_size} px, {fit.base_steps} steps of "
         f"{fit.base_batch_size} videos) and is fitted as a whole in {fit.grid_steps} steps of {fit.grid_batch_size} "
         f"grids with {config.seeds} seed{'s' if config.seeds > 1 else ''}: equal numbers of grids, not of seconds. "
-        f"Each value is a mean over grids and seeds, [low, high] its {LEVEL:.0%} interval by bootstrap over grids "
-        f"(none below {LEAST_GRIDS} grids; grids of one real asset count as grids, though they are alike), ± the "
-        f"standard deviation between seeds. The regression arm is `{MAIN}` trained at diffusion time 1 alone."
+        f"Each value is a mean over grids and seeds, [low, high] its {LEVEL:.0%} interval by bootstrap over assets "
+        f"with all of their grids (none below {LEAST_SOURCES} assets), ± the standard deviation between seeds; (N) "
+        f"stands where fewer grids than the test set's have a value. Reconstructions are of the first seed alone. The "
+        f"regression arm is `{MAIN}` trained at diffusion time 1 alone."
     )
 
 
@@ -80,8 +81,8 @@ def _test(found: Findings) -> str:
     ]
     rows = [["", *(title(metric) for metric in shown)]]
     for method in found.methods:
-        rows.append([str(method), *(_cell(found.values[method, metric.name]) for metric in shown)])
-    parts = [f"## Test set: {found.test}", _markdown(rows)]
+        rows.append([str(method), *(_cell(found.values[method, metric.name], found.grids) for metric in shown)])
+    parts = [f"## Test set: {found.test}, {found.grids} grids of {found.sources} assets", _markdown(rows)]
     missing = {
         f"{title(metric)}: {found.values[method, metric.name].reason}."
         for metric in found.metrics
@@ -94,7 +95,8 @@ def _test(found: Findings) -> str:
         )
     if found.claims:
         verdicts = [
-            f"- {'reached' if c.reached else 'NOT reached'}: {c.text}: {c.margin:+.2f} dB" for c in found.claims
+            f"- {'reached' if c.reached else 'NOT reached'}: {c.text}: {c.margin:+.2f} {c.unit}".rstrip()
+            for c in found.claims
         ]
         parts.append("The bar:\n\n" + "\n".join(verdicts))
     if found.gaps:
@@ -113,7 +115,9 @@ def _gaps(gaps: Sequence[Gap]) -> str:
         rows.append([*cells, f"{gap.p_holm:.2g}", better])
     intro = (
         f"`{MAIN}` minus another, paired by grid: {len(decided)} of {len(gaps)} differences are decided "
-        f"(permutation tests, Holm's p over all of this test set); the others may be chance."
+        f"(permutation tests that exchange the two within assets, Holm's p over all of this test set); the others may "
+        f"be chance. They are of the networks that were trained: how far seeds lie apart is not in p. Metrics of a "
+        f"grid by itself, under which the true grids have a row, are not judged: come close to that row."
     )
     return f"{intro}\n\n{_markdown(rows)}" if decided else intro
 
@@ -139,12 +143,13 @@ def _definitions(found: Sequence[Findings]) -> str:
     return "## Metrics\n\n" + "\n".join(lines)
 
 
-def _cell(value: Value) -> str:
+def _cell(value: Value, grids: int) -> str:
     if value.value is None:
         return "-"
     spread = "" if value.interval is None else f" [{number(value.interval.low)}, {number(value.interval.high)}]"
     seeds = "" if value.seed_deviation is None else f" ±{number(value.seed_deviation)}"
-    return f"{number(value.value)}{seeds}{spread}"
+    fewer = "" if value.grids == grids else f" ({value.grids})"
+    return f"{number(value.value)}{seeds}{spread}{fewer}"
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -179,6 +184,7 @@ def _test_document(found: Findings) -> dict[str, Any]:
             for gap in found.gaps
         ],
         "bar": [asdict(claim) for claim in found.claims],
+        "sources": found.sources,
         "definitions": {metric.name: metric.definition for metric in found.metrics},
     }
 

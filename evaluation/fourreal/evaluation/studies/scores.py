@@ -29,7 +29,7 @@ Tallies = dict[str, Tally]
 
 def metrics_of(config: Config) -> tuple[Metric, ...]:
     """What every grid is scored by."""
-    return choose_metrics(config.metrics, Networks(WeightsStore(config.weights)))
+    return choose_metrics(config.metrics, Networks(WeightsStore(config.weights), config.device))
 
 
 def generated_folder(config: Config, arm: str, seed: int, test: str, steps: int) -> str:
@@ -107,6 +107,7 @@ def _generate(config: Config, jobs: Jobs, arm: str, seed: int, test: str, steps:
         steps=steps,
         seed=seed,
         items_per_shard=16,
+        device=config.device,
     )
     summary = generate(settings)
     if summary.quarantined or summary.missing_shards:

@@ -1,6 +1,6 @@
 """From the ledger to what the study found: values with intervals, differences with tests, and whether the bar is met.
 
-The interval of an arm is over grids, of each grid's mean over seeds; what seeds differ by stands beside it.
+The interval of an arm is over sources, of each grid's mean over seeds; what seeds differ by stands beside it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fourreal.evaluation.baselines import BASELINES
 from fourreal.evaluation.comparison import SIGNIFICANT
 from fourreal.evaluation.metrics import Metric, Reconstruction, SampleScore, Tally
-from fourreal.evaluation.significance import Difference, Interval, difference, holm, interval
+from fourreal.evaluation.significance import Difference, Interval, Sources, difference, holm, interval
 from fourreal.evaluation.studies.arms import ARMS, MAIN
+from fourreal.evaluation.studies.bars import BARS
 from fourreal.evaluation.studies.config import Config
 from fourreal.evaluation.studies.ledger import Ledger
 from fourreal.evaluation.studies.reconstructions import reconstruction_cells
 from fourreal.evaluation.studies.scores import TRUE, Tallies, cell_of, metrics_of, scores_from_json
+
+_WHERE = {"psnr": "over the whole image", "psnr_foreground": "over the foreground"}
+"""How a bar says what it is about."""
 
 
 @dataclass(frozen=True, order=True)
@@ -70,10 +73,11 @@ class Gap:
 
 @dataclass(frozen=True)
 class Claim:
-    """A bar, and how far what was measured lies above it."""
+    """A bar, and how far what was measured lies beyond the baseline."""
 
     text: str
     margin: float
+    unit: str
     reached: bool
 
 
@@ -87,6 +91,13 @@ class Findings:
     """By method and metric."""
     gaps: Sequence[Gap]
     claims: Sequence[Claim]
+    sources: int
+    """What its grids were made of: so many assets."""
+
+    @property
+    def grids(self) -> int:
+        """Of the test set, as far as they were scored at all."""
+        return max(value.grids for value in self.values.values())
 
     @property
     def methods(self) -> list[Method]:
@@ -94,9 +105,9 @@ class Findings:
         return list(dict.fromkeys(method for method, _ in self.values))
 
 
-def findings(config: Config, tests: Sequence[str], ledger: Ledger) -> list[Findings]:
-    """What was found on each test set; every cell must be finished."""
-    return [_of_test(config, test, ledger) for test in tests]
+def findings(config: Config, sources: Mapping[str, Sources], ledger: Ledger) -> list[Findings]:
+    """What was found on each test set, by name in `sources`; every cell must be finished."""
+    return [_of_test(config, test, found, ledger) for test, found in sources.items()]
 
 
 def mean_over_seeds(tallies: Sequence[Tally]) -> Tally:
@@ -112,7 +123,7 @@ def mean_over_seeds(tallies: Sequence[Tally]) -> Tally:
     return Tally(merged)
 
 
-def _of_test(config: Config, test: str, ledger: Ledger) -> Findings:
+def _of_test(config: Config, test: str, sources: Sources, ledger: Ledger) -> Findings:
     metrics = (*metrics_of(config), Reconstruction())
     by_seed: dict[Method, list[Tallies]] = {}
     for arm in config.arms:
@@ -131,9 +142,10 @@ def _of_test(config: Config, test: str, ledger: Ledger) -> Findings:
                 tallies = [reconstructed[method]] if method in reconstructed else []
             if tallies:
                 merged[method, metric.name] = mean_over_seeds(tallies)
-            values[method, metric.name] = _value(metric, tallies, config)
-    gaps = _gaps(config, metrics, merged)
-    return Findings(test, metrics, values, gaps, _claims(test, values))
+            values[method, metric.name] = _value(metric, tallies, sources, config)
+    gaps = _gaps(config, metrics, merged, sources)
+    claims = _claims(config, test, values, metrics)
+    return Findings(test, metrics, values, gaps, claims, len({source or key for key, source in sources.items()}))
 
 
 def _reconstructions(config: Config, test: str, ledger: Ledger) -> dict[Method, Tally]:
@@ -144,7 +156,7 @@ def _reconstructions(config: Config, test: str, ledger: Ledger) -> dict[Method, 
     return found
 
 
-def _value(metric: Metric, tallies: Sequence[Tally], config: Config) -> Value:
+def _value(metric: Metric, tallies: Sequence[Tally], sources: Sources, config: Config) -> Value:
     if not tallies:
         return Value(None, reason="not measured")
     merged = mean_over_seeds(tallies)
@@ -152,22 +164,28 @@ def _value(metric: Metric, tallies: Sequence[Tally], config: Config) -> Value:
     if score.value is None:
         return Value(None, reason=score.reason)
     seeds = [metric.finalize(tally).value for tally in tallies]
-    spread = interval(metric, merged, config.resamples, config.seed)
+    spread = interval(metric, merged, sources, config.resamples, config.seed)
     return Value(score.value, score.samples, spread, tuple(seed for seed in seeds if seed is not None))
 
 
-def _gaps(config: Config, metrics: Sequence[Metric], merged: Mapping[tuple[Method, str], Tally]) -> list[Gap]:
-    """The main arm against every other arm at the same number of steps, and against every baseline."""
+def _gaps(
+    config: Config, metrics: Sequence[Metric], merged: Mapping[tuple[Method, str], Tally], sources: Sources
+) -> list[Gap]:
+    """The main arm against every other arm at the same number of steps, and against every baseline.
+
+    Not under metrics of a grid by itself, which the true grids have a row of: these are not the best of it (a copy
+    flickers less), so that more or less of it is neither better nor worse.
+    """
     found: list[tuple[int, Method, Metric, Difference]] = []
     for method, name in merged:
-        if method.name in (MAIN, TRUE) or MAIN not in config.arms:
+        if method.name == MAIN or MAIN not in config.arms or (Method(TRUE), name) in merged:
             continue
         metric = next(metric for metric in metrics if metric.name == name)
         for steps in ARMS[MAIN].steps(config.sampling_steps):
             mine = merged.get((Method(MAIN, steps), name))
             if mine is None or method.steps not in (0, steps):
                 continue
-            gap = difference(metric, mine, merged[method, name], config.resamples, config.seed)
+            gap = difference(metric, mine, merged[method, name], sources, config.resamples, config.seed)
             if gap is not None:
                 found.append((steps, method, metric, gap))
     p_values = {str(i): gap.p for i, (*_, gap) in enumerate(found) if gap.p is not None}
@@ -175,19 +193,20 @@ def _gaps(config: Config, metrics: Sequence[Metric], merged: Mapping[tuple[Metho
     return [Gap(*entry, adjusted.get(str(i))) for i, entry in enumerate(found)]
 
 
-def _claims(test: str, values: Mapping[tuple[Method, str], Value]) -> list[Claim]:
-    """The bars of the study, as far as what was run can tell: PSNR over the whole image, in dB."""
-    bars = [(1, "average", 1.5), (1, "blurred average", 0.5)] if test == "procedural" else [
-        (1, "average", 0.0), (1, "blurred average", 0.0),
-    ]  # fmt: skip
-    if test == "procedural":
-        bars.append((4, "average", 0.0))
+def _claims(
+    config: Config, test: str, values: Mapping[tuple[Method, str], Value], metrics: Sequence[Metric]
+) -> list[Claim]:
+    """The bars of the study, as far as what was run can tell."""
+    by_name = {metric.name: metric for metric in metrics}
     claims = []
-    for steps, baseline, least in bars:
-        assert baseline in BASELINES
-        mine, theirs = (values.get((m, "psnr"), Value(None)).value for m in (Method(MAIN, steps), Method(baseline)))
-        if mine is not None and theirs is not None:
-            more = f" by {least:g} dB" if least else ""
-            text = f"{Method(MAIN, steps)} beats the {baseline}{more} over the whole image ({test} grids)"
-            claims.append(Claim(text, mine - theirs, mine - theirs > 0 and mine - theirs >= least))
+    for bar in BARS[config.bar]:
+        pair = Method(MAIN, bar.steps), Method(bar.baseline)
+        mine, theirs = (values.get((method, bar.metric), Value(None)).value for method in pair)
+        if bar.test == test and mine is not None and theirs is not None:
+            metric = by_name[bar.metric]
+            margin = mine - theirs if metric.higher_is_better else theirs - mine
+            more = f" by {bar.least:g} {metric.unit}" if bar.least else ""
+            where = _WHERE.get(bar.metric, f"in {bar.metric}")
+            text = f"{pair[0]} beats the {bar.baseline}{more} {where} ({test} grids)"
+            claims.append(Claim(text, margin, metric.unit, margin > 0 and margin >= bar.least))
     return claims
