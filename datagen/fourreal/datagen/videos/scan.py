@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from fourreal.datagen.videos.deadline import DeadlineError, within
+from fourreal.datagen.videos.deadline import within
 from fourreal.datagen.videos.sources import NotAFileError, VideoSource, find_videos
 from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.datajob import Item
-from fourreal.platform.errors import UserError
 from fourreal.platform.grid import make_key
 from fourreal.platform.storage_errors import raise_storage_fault
 from fourreal.platform.video import VideoInfo, probe
@@ -94,7 +93,9 @@ def _look_at(source: VideoSource) -> _Scanned:
         return _Scanned(source, "", None)
     try:
         return _Scanned(source, sha256, within(_PROBE_LIMIT_S, lambda: _probe(source)))
-    except (UserError, DeadlineError, OSError) as error:
+    except (
+        Exception
+    ) as error:  # a damaged file makes FFmpeg raise anything; the worker that reads it says what is wrong
         raise_storage_fault(error)
         return _Scanned(source, sha256, None)
 
