@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fourreal.platform.video import open_video
+
 _SIDE = 32
 _BITS = 64
 _FEWEST_LEVELS = 6.0
@@ -41,11 +43,11 @@ def phash(grey: npt.NDArray[np.uint8]) -> int | None:
 
 def key_frame_hashes(file: BinaryIO, windows: Sequence[tuple[float, float]]) -> list[list[int]]:
     """Hashes of the first key frames of windows (start and end, seconds): the one that decoding would begin at, and
-    those that follow it. Only key frames are decoded. Raises av.FFmpegError where the file cannot be read.
+    those that follow it. Only key frames are decoded. Raises UserError where the file cannot be read and
+    av.FFmpegError where it cannot be decoded.
     """
-    with av.open(file) as container:
+    with open_video(file) as container:
         stream = container.streams.video[0]
-        stream.thread_type = "NONE"
         stream.codec_context.skip_frame = "NONKEY"
         return [_hashes_of(container, stream, *window) for window in windows]
 
