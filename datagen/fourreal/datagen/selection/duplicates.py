@@ -21,6 +21,7 @@ from fourreal.platform.storage_errors import raise_storage_fault
 log = logging.getLogger(__name__)
 
 MOST_BITS = 11
+_FEWEST_HASHES = 2
 _BANDS, _BAND_BITS = 4, 16
 _PAIRS_AT_ONCE = 1 << 18
 _THREADS = 8
@@ -38,7 +39,7 @@ class Print:
 def mark_duplicates(items: Iterable[Item], distance: int) -> list[Item]:
     """The items, with `duplicate_of` (a key) in the spec of each window whose key frames are those of an earlier one.
 
-    A file that cannot be read has no hashes, and a window without hashes is nobody's copy. See `find_duplicates`.
+    A file that cannot be read has no hashes, and such a window is nobody's copy. See `find_duplicates`.
     """
     items = list(items)
     by_file = [list(group) for _, group in itertools.groupby(items, key=lambda item: item.group)]
@@ -55,8 +56,9 @@ def mark_duplicates(items: Iterable[Item], distance: int) -> list[Item]:
 def find_duplicates(prints: Sequence[Print], distance: int) -> list[int | None]:
     """For each window the number of the earlier one that it repeats, or None.
 
-    It does when every one of its hashes is within `distance` bits of one of the same earlier file; of that file's
-    windows, the first that shares its rarest hash is named. Windows of one file are never copies of one another: they
+    It does when every one of its hashes, two at least, is within `distance` bits of one of the same earlier file; of
+    that file's windows, the first that shares its rarest hash is named. One hash is no proof: many clips are made
+    before the same background. Windows of one file are never copies of one another: they
     share key frames, and a camera at rest makes all of them alike. Windows that are copies are not compared with.
     """
     every = sorted({value for one in prints for value in one.hashes})
@@ -84,7 +86,7 @@ def _original(
     windows_with: dict[int, list[int]],
     hashes_of: dict[str, set[int]],
 ) -> int | None:
-    if not alike:
+    if len(alike) < _FEWEST_HASHES:
         return None
     # The rarest hash leaves the fewest windows to look at, even where thousands of files begin alike.
     rarest = min(alike, key=lambda numbers: sum(len(windows_with.get(number, ())) for number in numbers))
