@@ -117,10 +117,10 @@ class Synthesizer:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.judge = ClipJudge(
+        judge = ClipJudge(
             config.filters, config.height, config.width, still=config.still, still_scenes=config.still_scenes
         )
-        self.reader = ClipReader(config.timing, self.judge, limit_s=config.clip_limit_s)
+        self.reader = ClipReader(config.timing, judge, limit_s=config.clip_limit_s)
         self._memory = Memory()
         self._layered: tuple[VideoSource, bool] | None = None
         """Whether the last file has layers beside it: to look takes a dozen requests in an object store."""
@@ -133,7 +133,7 @@ class Synthesizer:
             raise ItemFailure("plan", "duplicate", message)
         clip = self.reader.read(item)
         rng = item_rng(c.seed, item.key)
-        if self.judge.is_still and c.views <= c.times:
+        if c.still.holds(clip.statistics) and c.views <= c.times:
             return self._freeze_time(item, clip, rng)
         source = VideoSource.from_spec(item.spec)
         family = self._draw_family(source, rng)
@@ -190,7 +190,7 @@ class Synthesizer:
             fps=clip.fps,
             seed=c.seed,
             settings={name: getattr(c, name) for name in ("stride", "fps")},
-            motion={name: round(value, 6) for name, value in self.judge.statistics.items()},
+            motion={name: round(value, 6) for name, value in clip.statistics.items()},
             provenance={
                 "job": "synthesize",
                 "start_s": round(clip.times_s[0], 6),

@@ -69,6 +69,8 @@ def _windows(scanned: _Scanned, timing: Timing, most: int, search_s: float) -> I
         start_s, end_s = duration_s * i / count, duration_s * (i + 1) / count
         # The last part is open: what a container says of its length is often a frame off.
         end = start_s + length_s if end_s - start_s > length_s else end_s if i + 1 < count else None
+        if scanned.info and not duration_s:  # the one part of a file that does not say how long it is
+            end = length_s
         spec = source.spec() | {"sha256": sha256, "window": i, "start_s": start_s, "end_s": end}
         yield Item(f"{stem}-{i:04d}", source.address, spec, group=stem)
 
