@@ -152,6 +152,35 @@ def test_mixed_uses_parallax_only_where_there_are_layers(tmp_path: Path, videos:
     assert families == {"masked.mp4": {"affine", "homography", "parallax"}, "one.mp4": {"affine", "homography"}}
 
 
+@pytest.mark.parametrize("flat", ["empty", "full", "depth"])
+def test_mixed_makes_a_planar_grid_where_nothing_is_in_front(tmp_path: Path, flat: str) -> None:
+    config = replace(_with_mask(tmp_path), family="mixed")
+    if flat == "depth":
+        np.save(tmp_path / "masked.depth.npy", np.full((40, 8, 8), 3.0, np.float32))
+    else:
+        mask = np.full((40, 80, 128, 3), 255 if flat == "full" else 0, np.uint8)
+        video.write_video(tmp_path / "masked.mask.mp4", mask, fps=10)
+    (item,) = list_windows(config.videos, config.timing, 1)
+    with pytest.raises(ItemFailure) as failure:
+        Synthesizer(replace(config, family="parallax")).process(item)
+    assert failure.value.reason == "flat"
+    families = []
+    for seed in range(12):
+        grid, again = (Synthesizer(replace(config, seed=seed)).process(item) for _ in range(2))
+        families.append(grid.meta.provenance["family"])
+        assert np.array_equal(grid.frames, again.frames)
+        assert grid.mask is None
+    assert set(families) == {"affine", "homography"}
+    np.save(tmp_path / "masked.depth.npy", np.zeros((40, 8, 8), np.float32))  # that is no depth, and is told
+    reasons = set()
+    for seed in range(12):
+        try:
+            Synthesizer(replace(config, seed=seed)).process(item)
+        except ItemFailure as bad:
+            reasons.add(bad.reason)
+    assert reasons == {"bad_depth"}
+
+
 def test_augmented_grids_say_what_was_done_to_them(videos: Path) -> None:
     config = Config(videos=str(videos), out="unused", views=3, times=4, height=32, width=48)
     item = next(i for i in list_windows(str(videos), config.timing, 1) if i.spec["name"] == "one.mp4")
