@@ -85,11 +85,27 @@ def test_the_job_makes_grids_of_good_files_and_quarantines_bad_ones(videos: Path
     assert b"clips_per_video: 2" in out.read("config.yaml")
 
 
-def test_real_videos_become_grids(shared_data: Path) -> None:
-    config = Config(videos=str(shared_data / "video"), out="unused", clips_per_video=2)
+def _has_dark_border(frames: np.ndarray) -> bool:
+    """Whether an outermost line of a view of `[V, T, H, W, 3]` stays black while the picture begins behind it."""
+    for view in frames.max(axis=(1, 4)):
+        for side in (view, view[::-1], view.T, view.T[::-1]):
+            rim, inside = np.median(side[0]), np.median(side[4])
+            if rim < 10 and inside > rim + 10:
+                return True
+    return False
+
+
+def _has_cut(frames: np.ndarray) -> bool:
+    """Whether one step in time changes a view by far more than the others do."""
+    steps = np.abs(np.diff(frames.astype(np.int16), axis=1)).mean(axis=(2, 3, 4))
+    return bool(np.any(steps.max(axis=1) > 3.0 * np.median(steps, axis=1)))
+
+
+def test_real_videos_become_grids_without_dark_borders_and_cuts(shared_data: Path) -> None:
+    config = Config(videos=str(shared_data / "video"), out="unused", clips_per_video=4)
     synthesizer = Synthesizer(config)
-    kept, reasons = 0, set()
-    for item in list_windows(config.videos, config.timing, 2):
+    kept, reasons, last = 0, set(), None
+    for item in list_windows(config.videos, config.timing, 4):
         try:
             grid = synthesizer.process(item)
         except ItemFailure as failure:
@@ -97,8 +113,18 @@ def test_real_videos_become_grids(shared_data: Path) -> None:
         else:
             kept += 1
             assert grid.frames.shape == (8, 8, 96, 160, 3)
-    assert kept >= 4
-    assert reasons <= {"flat", "static", "fade", "dark"}
+            assert not _has_dark_border(grid.frames), item.key
+            assert not _has_cut(grid.frames), item.key
+            if last is not None and last.meta.source_uri != grid.meta.source_uri:  # what is looked for would be seen
+                assert _has_cut(np.concatenate([last.frames[:, 4:], grid.frames[:, :4]], axis=1))
+            last = grid
+    assert kept >= 6
+    assert reasons <= {"flat", "static", "fade", "dark", "cut"}
+    assert last is not None
+    bordered = np.full_like(last.frames, 90)
+    assert not _has_dark_border(bordered)
+    bordered[3, :, :, -1] = 0
+    assert _has_dark_border(bordered)
 
 
 def _with_mask(folder: Path) -> Config:
