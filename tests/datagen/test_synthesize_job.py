@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.datagen.clip_scenes import texture
+from tests.datagen.moving_pictures import write_sound
 
 from fourreal.datagen.synthesize import Config, Synthesizer, main, run
 from fourreal.datagen.videos.scan import list_windows
@@ -71,17 +73,21 @@ def test_a_folder_without_videos_is_named(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_job_makes_grids_of_good_files_and_quarantines_bad_ones(videos: Path, s3_bucket: str) -> None:
+    write_sound(videos / "sound.mp4")
+    os.mkfifo(videos / "pipe.mp4")
+    os.mkfifo(videos / "one.txt")
     config = Config(
         videos=str(videos), out=f"{s3_bucket}/out", views=3, times=4, height=32, width=48, clips_per_video=2
     )
     summary = run(config)
-    assert (summary.grids, dict(summary.quarantined)) == (3, {"unreadable": 1})
+    assert (summary.grids, dict(summary.quarantined)) == (3, {"unreadable": 1, "no_video": 1, "not_a_file": 1})
     out = Storage(config.out)
     grids = [grid.decode() for grid in read_grids(out)]
     assert {grid.meta.provenance["family"] for grid in grids} <= {"affine", "homography"}
     assert all(grid.meta.source_sha256 and grid.homographies is not None for grid in grids)
-    (bad,) = list_quarantine(out)
-    assert (bad.stage, bad.source.endswith("text.mp4")) == ("decode", True)
+    bad = {Path(one.source).name: (one.stage, one.reason) for one in list_quarantine(out)}
+    assert bad["text.mp4"] == ("decode", "unreadable")
+    assert set(bad) == {"text.mp4", "sound.mp4", "pipe.mp4"}
     assert b"clips_per_video: 2" in out.read("config.yaml")
 
 

@@ -1,4 +1,4 @@
-"""Near-copies among all windows of a run, found when the plan is written, without decoding more than key frames."""
+"""Near-copies among all windows of a run, found when the plan is written, from key frames and what moves at first."""
 
 from __future__ import annotations
 

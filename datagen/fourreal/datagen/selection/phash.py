@@ -1,4 +1,4 @@
-"""Perceptual hashes of key frames: what a video looks like, for the price of decoding a few of its frames."""
+"""Perceptual hashes of key frames: what a video looks like, for the price of a few of its frames."""
 
 from __future__ import annotations
 
