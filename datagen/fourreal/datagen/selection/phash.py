@@ -16,12 +16,11 @@ _SIDE = 32
 _BITS = 64
 _FEWEST_LEVELS = 6.0
 """Standard deviation, in grey levels, below which a frame has nothing to know it by: black, white, fog."""
+_LEAST_CHANGE = 2.0
+"""The same of the difference of two frames: what noise and the codec leave of things at rest lies below."""
 _LARGEST_SIDE = 256
 _KEY_FRAMES = 3
 """Of a window: its clip lies at or after its beginning."""
-
-_LEAST_CHANGE = 2.0
-"""The same of the difference of two frames: what noise and the codec leave of things at rest lies below."""
 _CHANGE_S = 2.0
 """A file is known by what changes in so much of its beginning."""
 
