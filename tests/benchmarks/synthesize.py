@@ -43,7 +43,6 @@ from reporting import Benchmark
 
 from fourreal.datagen.selection.filters import ClipFilters
 from fourreal.datagen.synthesize import Config, Synthesizer, data_job
-from fourreal.datagen.videos.reader import accept_all
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.platform.codec import JPEG_QUALITY, encode
 from fourreal.platform.datajob import Item, ItemFailure, run_data_job
@@ -127,9 +126,9 @@ def _make_all(config: Config, items: list[Item], *, filtered: bool) -> tuple[flo
     """Processor seconds of a grid, and when the clips begin (milliseconds)."""
     synthesizer = Synthesizer(config)
     if not filtered:
-        synthesizer.process(items[0])  # what the filters measured of one clip serves all
+        measured = synthesizer.process(items[0]).meta.motion  # of one clip, serves all
         synthesizer.reader.close()
-        synthesizer.reader.check = accept_all
+        synthesizer.reader.check = lambda clip: measured
     starts = []
     start = time.process_time()
     for item in items:

@@ -57,3 +57,21 @@ def write_timed(path: Path, frames: np.ndarray, times_ms: list[int], **options: 
             frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def write_sound(path: Path) -> None:
+    """A file without a video stream."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def write_header(path: Path) -> None:
+    """A file that promises a video stream and has no frame of it."""
+    with av.open(str(path), "w", options={"movflags": "empty_moov+frag_keyframe"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()

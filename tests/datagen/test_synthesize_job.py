@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.datagen.clip_scenes import texture
+from tests.datagen.moving_pictures import write_sound
 
 from fourreal.datagen.synthesize import Config, Synthesizer, main, run
 from fourreal.datagen.videos.scan import list_windows
@@ -71,25 +73,45 @@ def test_a_folder_without_videos_is_named(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_job_makes_grids_of_good_files_and_quarantines_bad_ones(videos: Path, s3_bucket: str) -> None:
+    write_sound(videos / "sound.mp4")
+    os.mkfifo(videos / "pipe.mp4")
+    os.mkfifo(videos / "one.txt")
     config = Config(
         videos=str(videos), out=f"{s3_bucket}/out", views=3, times=4, height=32, width=48, clips_per_video=2
     )
     summary = run(config)
-    assert (summary.grids, dict(summary.quarantined)) == (3, {"unreadable": 1})
+    assert (summary.grids, dict(summary.quarantined)) == (3, {"unreadable": 1, "no_video": 1, "not_a_file": 1})
     out = Storage(config.out)
     grids = [grid.decode() for grid in read_grids(out)]
     assert {grid.meta.provenance["family"] for grid in grids} <= {"affine", "homography"}
     assert all(grid.meta.source_sha256 and grid.homographies is not None for grid in grids)
-    (bad,) = list_quarantine(out)
-    assert (bad.stage, bad.source.endswith("text.mp4")) == ("decode", True)
+    bad = {Path(one.source).name: (one.stage, one.reason) for one in list_quarantine(out)}
+    assert bad["text.mp4"] == ("decode", "unreadable")
+    assert set(bad) == {"text.mp4", "sound.mp4", "pipe.mp4"}
     assert b"clips_per_video: 2" in out.read("config.yaml")
 
 
-def test_real_videos_become_grids(shared_data: Path) -> None:
-    config = Config(videos=str(shared_data / "video"), out="unused", clips_per_video=2)
+def _has_dark_border(frames: np.ndarray) -> bool:
+    """Whether an outermost line of a view of `[V, T, H, W, 3]` stays black while the picture begins behind it."""
+    for view in frames.max(axis=(1, 4)):
+        for side in (view, view[::-1], view.T, view.T[::-1]):
+            rim, inside = np.median(side[0]), np.median(side[4])
+            if rim < 10 and inside > rim + 10:
+                return True
+    return False
+
+
+def _has_cut(frames: np.ndarray) -> bool:
+    """Whether one step in time changes a view by far more than the others do."""
+    steps = np.abs(np.diff(frames.astype(np.int16), axis=1)).mean(axis=(2, 3, 4))
+    return bool(np.any(steps.max(axis=1) > 3.0 * np.median(steps, axis=1)))
+
+
+def test_real_videos_become_grids_without_dark_borders_and_cuts(shared_data: Path) -> None:
+    config = Config(videos=str(shared_data / "video"), out="unused", clips_per_video=4)
     synthesizer = Synthesizer(config)
-    kept, reasons = 0, set()
-    for item in list_windows(config.videos, config.timing, 2):
+    kept, reasons, last = 0, set(), None
+    for item in list_windows(config.videos, config.timing, 4):
         try:
             grid = synthesizer.process(item)
         except ItemFailure as failure:
@@ -97,8 +119,18 @@ def test_real_videos_become_grids(shared_data: Path) -> None:
         else:
             kept += 1
             assert grid.frames.shape == (8, 8, 96, 160, 3)
-    assert kept >= 4
-    assert reasons <= {"flat", "static", "fade", "dark"}
+            assert not _has_dark_border(grid.frames), item.key
+            assert not _has_cut(grid.frames), item.key
+            if last is not None and last.meta.source_uri != grid.meta.source_uri:  # what is looked for would be seen
+                assert _has_cut(np.concatenate([last.frames[:, 4:], grid.frames[:, :4]], axis=1))
+            last = grid
+    assert kept >= 6
+    assert reasons <= {"flat", "static", "fade", "dark", "cut"}
+    assert last is not None
+    bordered = np.full_like(last.frames, 90)
+    assert not _has_dark_border(bordered)
+    bordered[3, :, :, -1] = 0
+    assert _has_dark_border(bordered)
 
 
 def _with_mask(folder: Path) -> Config:
@@ -150,6 +182,35 @@ def test_mixed_uses_parallax_only_where_there_are_layers(tmp_path: Path, videos:
         for one in (item, plain):
             families[str(one.spec["name"])].add(str(synthesizer.process(one).meta.provenance["family"]))
     assert families == {"masked.mp4": {"affine", "homography", "parallax"}, "one.mp4": {"affine", "homography"}}
+
+
+@pytest.mark.parametrize("flat", ["empty", "full", "depth"])
+def test_mixed_makes_a_planar_grid_where_nothing_is_in_front(tmp_path: Path, flat: str) -> None:
+    config = replace(_with_mask(tmp_path), family="mixed")
+    if flat == "depth":
+        np.save(tmp_path / "masked.depth.npy", np.full((40, 8, 8), 3.0, np.float32))
+    else:
+        mask = np.full((40, 80, 128, 3), 255 if flat == "full" else 0, np.uint8)
+        video.write_video(tmp_path / "masked.mask.mp4", mask, fps=10)
+    (item,) = list_windows(config.videos, config.timing, 1)
+    with pytest.raises(ItemFailure) as failure:
+        Synthesizer(replace(config, family="parallax")).process(item)
+    assert failure.value.reason == "flat"
+    families = []
+    for seed in range(12):
+        grid, again = (Synthesizer(replace(config, seed=seed)).process(item) for _ in range(2))
+        families.append(grid.meta.provenance["family"])
+        assert np.array_equal(grid.frames, again.frames)
+        assert grid.mask is None
+    assert set(families) == {"affine", "homography"}
+    np.save(tmp_path / "masked.depth.npy", np.zeros((40, 8, 8), np.float32))  # that is no depth, and is told
+    reasons = set()
+    for seed in range(12):
+        try:
+            Synthesizer(replace(config, seed=seed)).process(item)
+        except ItemFailure as bad:
+            reasons.add(bad.reason)
+    assert reasons == {"bad_depth"}
 
 
 def test_augmented_grids_say_what_was_done_to_them(videos: Path) -> None:

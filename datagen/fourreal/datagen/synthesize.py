@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fourreal.datagen.clip_layers import has_layers, layers_of
+from fourreal.datagen.clip_layers import FLAT, has_layers, layers_of
 from fourreal.datagen.dataset_card import write_card
 from fourreal.datagen.grid_job import GridJobConfig, run_or_tell
 from fourreal.datagen.seeds import item_rng
@@ -27,6 +27,7 @@ from fourreal.datagen.videos.scan import list_windows
 from fourreal.datagen.videos.sources import VideoSource
 from fourreal.datagen.videos.timing import Timing
 from fourreal.datagen.warps.augment import Augmentation, augment
+from fourreal.datagen.warps.layers import Layers
 from fourreal.datagen.warps.paths import LARGEST_DEPTH_RATIO, LARGEST_MAGNITUDE, PLANAR_FAMILIES, parallax_path
 from fourreal.datagen.warps.placement import plan_warp
 from fourreal.datagen.warps.synthesis import Memory, synthesize
@@ -65,7 +66,8 @@ class Config(GridJobConfig):
     """Grids in a shard; clips of one file share one where they fit, so that it is decoded once."""
     family: Literal["affine", "homography", "parallax", "mixed"] = "mixed"
     """affine; homography: a virtual camera before a plane; parallax: before two or three layers, which needs a mask
-    (NAME.mask.mp4) or depth (NAME.depth.npy) beside the video; mixed draws one of those possible for each grid."""
+    (NAME.mask.mp4) or depth (NAME.depth.npy) beside the video; mixed draws one of those possible for each grid, and
+    one of the first two where a clip has nothing in front."""
     magnitude: Range = (0.3, 1.2)
     """Scales the path, drawn for each grid: at 1 the last view is up to 15 percent moved, 15 degrees orbited or 20
     percent zoomed."""
@@ -117,10 +119,10 @@ class Synthesizer:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.judge = ClipJudge(
+        judge = ClipJudge(
             config.filters, config.height, config.width, still=config.still, still_scenes=config.still_scenes
         )
-        self.reader = ClipReader(config.timing, self.judge, limit_s=config.clip_limit_s)
+        self.reader = ClipReader(config.timing, judge, limit_s=config.clip_limit_s)
         self._memory = Memory()
         self._layered: tuple[VideoSource, bool] | None = None
         """Whether the last file has layers beside it: to look takes a dozen requests in an object store."""
@@ -133,11 +135,10 @@ class Synthesizer:
             raise ItemFailure("plan", "duplicate", message)
         clip = self.reader.read(item)
         rng = item_rng(c.seed, item.key)
-        if self.judge.is_still and c.views <= c.times:
+        if c.still.holds(clip.statistics) and c.views <= c.times:
             return self._freeze_time(item, clip, rng)
         source = VideoSource.from_spec(item.spec)
-        family = self._draw_family(source, rng)
-        layers = layers_of(source, clip, float(rng.uniform(*c.depth_ratio))) if family == "parallax" else None
+        family, layers = self._draw_family(source, clip, rng)
         magnitude, aspect = float(rng.uniform(*c.magnitude)), c.width / c.height
         if layers is not None:
             path = parallax_path(c.views, aspect, rng, magnitude, layers.inverse_depths)
@@ -163,13 +164,22 @@ class Synthesizer:
         meta = self._meta(item, clip, provenance)
         return Grid(frames=views.frames, meta=meta, mask=views.mask, homographies=homographies)
 
-    def _draw_family(self, source: VideoSource, rng: np.random.Generator) -> str:
-        family = self.config.family
-        if family != "mixed":
-            return family
-        if self._layered is None or self._layered[0] != source:
-            self._layered = source, has_layers(source)
-        return str(rng.choice([*sorted(PLANAR_FAMILIES), *(["parallax"] if self._layered[1] else [])]))
+    def _draw_family(self, source: VideoSource, clip: Clip, rng: np.random.Generator) -> tuple[str, Layers | None]:
+        """The family of a clip's path, and its layers where that takes them. Raises ItemFailure."""
+        family: str = self.config.family
+        planar = sorted(PLANAR_FAMILIES)
+        if family == "mixed":
+            if self._layered is None or self._layered[0] != source:
+                self._layered = source, has_layers(source)
+            family = str(rng.choice([*planar, *(["parallax"] if self._layered[1] else [])]))
+        if family != "parallax":
+            return family, None
+        try:
+            return family, layers_of(source, clip, float(rng.uniform(*self.config.depth_ratio)))
+        except ItemFailure as failure:
+            if self.config.family == "mixed" and failure.reason == FLAT:
+                return str(rng.choice(planar)), None  # nothing is in front here: the clip is as good as any without
+            raise
 
     def _freeze_time(self, item: Item, clip: Clip, rng: np.random.Generator) -> Grid:
         c = self.config
@@ -190,7 +200,7 @@ class Synthesizer:
             fps=clip.fps,
             seed=c.seed,
             settings={name: getattr(c, name) for name in ("stride", "fps")},
-            motion={name: round(value, 6) for name, value in self.judge.statistics.items()},
+            motion={name: round(value, 6) for name, value in clip.statistics.items()},
             provenance={
                 "job": "synthesize",
                 "start_s": round(clip.times_s[0], 6),

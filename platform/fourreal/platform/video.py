@@ -75,14 +75,10 @@ class VideoDecoder:
 
     def __init__(self, source: Source) -> None:
         """Open the file. Raises UserError when it cannot be read or has no video stream."""
-        self._container = _open(source)
+        self._container = open_video(source)
         self._name = _name(source)
         self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "NONE"  # a data job has one process a core already
-        self._stream.codec_context.options = {
-            "err_detect": "bitstream+buffer+explode",
-            "max_pixels": str(MOST_PIXELS),  # whatever the container says
-        }
+        self._stream.codec_context.options |= {"err_detect": "bitstream+buffer+explode"}
         self.info = _info(self._container)
         self._frames = self._decode()
         self.position_s = -math.inf
@@ -172,6 +168,18 @@ class VideoDecoder:
         if image.pts is not None:
             return float(image.pts * self._tick_s) - self._start_s
         return last_s + 1.0 / (self.info.fps or 25.0) if math.isfinite(last_s) else 0.0
+
+
+def open_video(source: Source) -> av.container.InputContainer:
+    """Open a file whose first video stream is to be decoded, on one thread and in frames of at most `MOST_PIXELS`.
+
+    Raises UserError when it cannot be read, has no video stream or none that can be decoded here.
+    """
+    container = _open(source)
+    stream = container.streams.video[0]
+    stream.thread_type = "NONE"  # a data job has one process a core already
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # whatever the container says
+    return container
 
 
 def probe(source: Source) -> VideoInfo:

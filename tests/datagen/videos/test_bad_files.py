@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from tests.datagen.moving_pictures import number_of, numbered_frames, write_numbered, write_timed
+from tests.datagen.moving_pictures import (
+    number_of,
+    numbered_frames,
+    write_header,
+    write_numbered,
+    write_sound,
+    write_timed,
+)
 
 from fourreal.datagen.videos.reader import ClipReader
 from fourreal.datagen.videos.scan import list_windows
@@ -30,19 +36,10 @@ def _read(path: Path, most: int = 1, reader: ClipReader | None = None) -> list[s
     return found
 
 
-def _write_sound(path: Path) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
 def test_what_is_no_video_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "a-empty.mp4").touch()
     (tmp_path / "b-text.mp4").write_text("no video")
-    _write_sound(tmp_path / "c-sound.mp4")
+    write_sound(tmp_path / "c-sound.mp4")
     write_numbered(tmp_path / "d-one.mp4", 1)
     write_numbered(tmp_path / "e-whole.mp4", 10)
     whole = (tmp_path / "e-whole.mp4").read_bytes()
@@ -55,10 +52,7 @@ def test_what_is_no_video_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_header_without_frames(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "none.mp4"), "w", options={"movflags": "empty_moov+frag_keyframe"}) as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        container.start_encoding()
+    write_header(tmp_path / "none.mp4")
     assert _read(tmp_path) == ["no_frames"]
 
 

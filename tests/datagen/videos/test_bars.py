@@ -55,6 +55,24 @@ def test_a_box_all_around_is_cut_off() -> None:
     assert crop_bars(clip).shape[2] == pytest.approx(W - 64, abs=2)
 
 
+@pytest.mark.parametrize(("top", "bottom"), [(18, 26), (26, 18), (20, 22), (14, 27)])
+def test_bars_of_two_sizes_are_cut_off_whole(top: int, bottom: int) -> None:
+    clip = CLIP.copy()
+    clip[:, :top] = clip[:, -bottom:] = 4
+    left = crop_bars(clip)
+    assert left.shape[1] == pytest.approx(H - top - bottom - 4, abs=2)
+    assert left.mean(axis=(0, 2, 3)).min() > 30  # no row of a bar is left
+    assert np.array_equal(crop_bars(clip.swapaxes(1, 2)), left.swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("rows", [18, 30])
+def test_one_bar_alone_stays_since_a_black_sky_looks_the_same(rows: int) -> None:
+    clip = CLIP.copy()
+    clip[:, :rows] = 4
+    assert crop_bars(clip).shape == clip.shape
+    assert crop_bars(clip[:, ::-1]).shape == clip.shape
+
+
 def test_dark_scenes_keep_their_darkness() -> None:
     night = np.full((3, H, W, 3), 3, np.uint8)
     assert crop_bars(night).shape == night.shape

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import io
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from tests.datagen.moving_pictures import number_of, numbered_frames, write_numbered, write_timed
@@ -11,7 +15,7 @@ from fourreal.datagen.videos.reader import ClipReader
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.datajob import Item, ItemFailure
-from fourreal.platform.video import VideoDecoder
+from fourreal.platform.video import DecodedFrame, VideoDecoder, probe
 
 FOUR = Timing(times=4, stride=2)
 
@@ -22,6 +26,11 @@ def _items(path: Path, timing: Timing = FOUR, most: int = 3) -> list[Item]:
 
 def _numbers(item: Item, timing: Timing = FOUR, reader: ClipReader | None = None) -> list[int]:
     return [number_of(image) for image in (reader or ClipReader(timing)).read(item).images()]
+
+
+class _Pipe(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ def test_a_clip_is_sought_in_the_first_part_of_a_long_window(tmp_path: Path) -> 
     write_numbered(tmp_path / "long.mp4", 60)
     seen: list[int] = []
 
-    def never(clip: Clip) -> None:
+    def never(clip: Clip) -> dict[str, float]:
         seen.append(number_of(clip.images()[0]))
         raise ItemFailure("filter", "dark", "no good")
 
@@ -86,6 +95,34 @@ def test_a_clip_is_sought_in_the_first_part_of_a_long_window(tmp_path: Path) -> 
         with pytest.raises(ItemFailure, match="no good"):
             ClipReader(FOUR, never).read(item)
     assert seen == [0, 8, 30, 38]
+
+
+def test_of_a_file_that_does_not_say_how_long_it_is_no_more_is_searched(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "whole.mp4", 60)
+    pipe = _Pipe()
+    with av.open(str(tmp_path / "whole.mp4")) as source, av.open(pipe, "w", format="matroska") as sink:
+        stream = sink.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                sink.mux(packet)
+    (tmp_path / "unknown").mkdir()
+    (tmp_path / "unknown" / "long.mkv").write_bytes(pipe.getvalue())
+    assert probe(tmp_path / "unknown" / "long.mkv").duration_s == 0.0
+    seen: list[int] = []
+
+    def never(clip: Clip) -> dict[str, float]:
+        seen.append(number_of(clip.images()[0]))
+        raise ItemFailure("filter", "dark", "no good")
+
+    (item,) = list_windows(str(tmp_path / "unknown"), FOUR, 2, search_s=1.5)
+    with pytest.raises(ItemFailure, match="no good"):
+        ClipReader(FOUR, never).read(item)
+    assert seen == [0, 8]
+    (item,) = list_windows(str(tmp_path / "unknown"), FOUR, 2, search_s=60.0)
+    with pytest.raises(ItemFailure, match="too few") as failure:
+        ClipReader(Timing(times=40, stride=2)).read(item)
+    assert failure.value.reason == "too_short"  # and not cut off at the window's end
 
 
 def test_frames_are_chosen_by_when_they_are_shown(tmp_path: Path) -> None:
@@ -112,17 +149,45 @@ def test_a_clip_longer_than_its_file_is_refused_with_both_numbers(tmp_path: Path
 def test_the_first_clip_that_the_check_accepts_is_taken(one: Path) -> None:
     seen: list[int] = []
 
-    def check(clip: object) -> None:
+    def check(clip: object) -> dict[str, float]:
         seen.append(number_of(clip.images()[0]))  # type: ignore[attr-defined]
         if len(seen) < 3:
             raise ItemFailure("filter", "blurry" if len(seen) == 1 else "dark", "no good")
+        return {"seen": len(seen)}
 
     (item,) = _items(one, most=1)
     assert _numbers(item, reader=ClipReader(FOUR, check))[0] == seen[2] > seen[1] > seen[0]
 
-    def never(clip: object) -> None:
+    assert ClipReader(FOUR, check).read(item).statistics == {"seen": 4}
+
+    def never(clip: object) -> dict[str, float]:
         raise ItemFailure("filter", "dark" if number_of(clip.images()[0]) else "blurry", "no good")  # type: ignore[attr-defined]
 
     with pytest.raises(ItemFailure, match="of 5 clips tried") as failure:
         ClipReader(FOUR, never).read(item)
     assert failure.value.reason == "dark"
+
+
+def test_a_clip_that_is_no_longer_waited_for_is_not_judged(one: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, judged = threading.Event(), []
+    real = VideoDecoder._decode
+
+    def slow(self: VideoDecoder) -> Iterator[DecodedFrame]:
+        for number, frame in enumerate(real(self)):
+            if number == 7:  # the first clip is whole but for a look at what follows
+                go_on.wait(30.0)
+            yield frame
+
+    def check(clip: Clip) -> dict[str, float]:
+        judged.append(clip)
+        return {}
+
+    (item,) = _items(one, most=1)
+    monkeypatch.setattr(VideoDecoder, "_decode", slow)
+    before = set(threading.enumerate())
+    with pytest.raises(ItemFailure, match="it took more than"):
+        ClipReader(FOUR, check, limit_s=0.3).read(item)
+    go_on.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30.0)
+    assert judged == []

@@ -128,3 +128,45 @@ def test_where_there_is_no_video_it_says_what_to_give(tmp_path: Path, name: str)
 def test_the_spec_of_a_source_survives_json() -> None:
     source = VideoSource("folder", "a.tar", 512, 7, "b.mp4", "words", "CC0-1.0", {"author": "Ann"})
     assert VideoSource.from_spec(json.loads(json.dumps(source.spec()))) == source
+
+
+def test_a_pipe_a_link_to_nothing_or_nonsense_beside_a_video_says_nothing(tmp_path: Path) -> None:
+    for name in ("link", "nested", "pipe"):
+        write_numbered(tmp_path / "videos" / f"{name}.mp4", 10)
+    folder = tmp_path / "videos"
+    os.mkfifo(folder / "pipe.txt")
+    (folder / "pipe.json").write_text('{"caption": "after a pipe"}')
+    (folder / "link.txt").symlink_to(tmp_path / "nowhere")
+    (folder / "nested.json").write_text("[" * 65000)
+    data = _files(folder)
+    _tar(folder / "z.tar", {"inside.mp4": data["link.mp4"] + b"\0", "inside.json": data["nested.json"]})
+    expected = {"link": "", "nested": "", "pipe": "after a pipe", "inside": ""}
+    assert _captions(str(folder)) == expected
+    listing = tmp_path / "list.txt"
+    listing.write_text("".join(f"{folder}/{name}\n" for name in ("link.mp4", "nested.mp4", "pipe.mp4", "z.tar")))
+    assert _captions(str(listing)) == expected
+
+
+def test_a_tar_that_cannot_be_opened_is_one_bad_item(videos: Path) -> None:
+    os.mkfifo(videos / "pipe.tar")
+    items = {Path(item.source).name: item for item in list_windows(str(videos), FOUR, 1)}
+    assert set(items) == {"one.mp4", "two.MP4", "pipe.tar"}
+    assert _reason(items["pipe.tar"]) == "not_a_file"
+    listing = videos.parent / "list.txt"
+    listing.write_text("videos/gone.tar\nvideos/one.mp4\n")
+    gone, one = list_windows(str(listing), FOUR, 1)
+    assert _reason(gone) == "not_found"
+    assert ClipReader(FOUR).read(one).times_s
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "a.mask.mp4", "a.depth.npy"])
+def test_a_folder_with_one_file_that_is_no_video_has_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("no video")
+    with pytest.raises(UserError, match="there is no video in"):
+        list(find_videos(str(tmp_path)))
+
+
+def test_a_prefix_with_one_object_that_is_no_video_has_none(s3_bucket: str) -> None:
+    Storage(s3_bucket).write("alone/notes.txt", b"no video")
+    with pytest.raises(UserError, match="there is no video in"):
+        list(find_videos(f"{s3_bucket}/alone"))

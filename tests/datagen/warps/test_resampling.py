@@ -123,13 +123,25 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10.0 * np.log10(255.0**2 / ((a - b) ** 2).mean()))
 
 
-@pytest.mark.parametrize("zoom", [0.85, 1.0, 1.25, 1.5])
-def test_less_blur_and_aliasing_than_opencv(zoom: float) -> None:
-    """Against pixels that average their area, at a slight turn."""
+def turned(zoom: float, H: int, size: int) -> np.ndarray:
+    """A view from the middle of a picture, turned a little, its pixels `zoom` times as large."""
+    c, s = zoom * np.cos(0.05), zoom * np.sin(0.05)
+    return np.array([[c, -s, size / 2 - H / 2 * zoom + 1.3], [s, c, size / 2 - H / 2 * zoom - 1.2], [0, 0, 1.0]])
+
+
+def tilted(H: int, size: int) -> np.ndarray:
+    """A view from the middle of a picture whose pixels are 0.79 to 1.34 times as large from one corner to the other."""
+    to_middle = np.array([[1.0, 0.0, size / 2 + 1.3], [0.0, 1.0, size / 2 - 1.2], [0.0, 0.0, 1.0]])
+    from_middle = np.array([[1.0, 0.0, -H / 2], [0.0, 1.0, -H / 2], [0.0, 0.0, 1.0]])
+    return to_middle @ np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [3e-3, 1.5e-3, 1.0]]) @ from_middle
+
+
+@pytest.mark.parametrize("zoom", [0.85, 1.0, 1.25, 1.5, None])
+def test_less_blur_and_aliasing_than_opencv(zoom: float | None) -> None:
+    """Against pixels that average their area, at a slight turn, or tilted (no zoom)."""
     size, H = 128, 72
     source = area_source(size)[..., None].astype(np.float32)
-    c, s = zoom * np.cos(0.05), zoom * np.sin(0.05)
-    matrix = np.array([[c, -s, size / 2 - H / 2 * zoom + 1.3], [s, c, size / 2 - H / 2 * zoom - 1.2], [0, 0, 1.0]])
+    matrix = turned(zoom, H, size) if zoom else tilted(H, size)
     expected = area_view(matrix, H, H, size)
     ours = psnr(resampled(source, matrix, H, H)[..., 0], expected)
     as_bytes = np.round(np.repeat(source, 3, axis=-1)).astype(np.uint8)
@@ -144,12 +156,11 @@ def test_less_blur_and_aliasing_than_opencv(zoom: float) -> None:
     assert psnr(out[..., 0].astype(float), expected) > 44.0
 
 
-@pytest.mark.parametrize("zoom", [0.85, 1.0, 1.25, 1.5])
-def test_twice_the_resolution_gives_views_their_own_detail(zoom: float) -> None:
+@pytest.mark.parametrize("zoom", [0.85, 1.0, 1.25, 1.5, None])
+def test_twice_the_resolution_gives_views_their_own_detail(zoom: float | None) -> None:
     """Bytes; rings up to the finest that pixels of the single resolution can show."""
     size, H = 128, 72
-    c, s = zoom * np.cos(0.05), zoom * np.sin(0.05)
-    matrix = np.array([[c, -s, size / 2 - H / 2 * zoom + 1.3], [s, c, size / 2 - H / 2 * zoom - 1.2], [0, 0, 1.0]])
+    matrix = turned(zoom, H, size) if zoom else tilted(H, size)
     expected = area_view(matrix, H, H, size)
     fine = np.round(area_view(np.diag([0.5, 0.5, 1.0]), 2 * size, 2 * size, size)).astype(np.uint8)
     out = np.empty((H, H), np.uint8)

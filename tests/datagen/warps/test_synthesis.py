@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import av
+import cv2
 import numpy as np
 import pytest
+from tests.datagen.clip_scenes import texture
 from tests.datagen.warps.test_paths import draw
 from tests.datagen.warps.test_resampling import pattern, places_of
 
+from fourreal.datagen.videos.clip import Clip
 from fourreal.datagen.warps import synthesis
 from fourreal.datagen.warps.layers import Layers, layers_from_mask
 from fourreal.datagen.warps.paths import parallax_path
@@ -41,14 +45,15 @@ def test_view_v_at_t_is_view_0_at_t_under_its_homography(family: str, seed: int)
             assert error.max() < 3.0
 
 
-def test_a_still_clip_stays_still_and_no_motion_gives_the_same_view_again() -> None:
+@pytest.mark.parametrize("times_the_size", [1, 2])
+def test_a_still_clip_stays_still_and_no_motion_gives_the_same_view_again(times_the_size: int) -> None:
     warp = warp_of("affine", 0)
-    still = np.repeat(moving_clip(1, *warp.shrunk_size), 3, axis=0)
+    still = np.repeat(moving_clip(1, *(times_the_size * n for n in warp.shrunk_size)), 3, axis=0)
     frames = synthesize(still, len(still), warp, H, W).frames
     assert np.array_equal(frames[:, 0], frames[:, 2])
     assert np.abs(frames[4].astype(int) - frames[0]).max() > 5
     resting = warp_of("affine", 0, magnitude=0.0)
-    clip = moving_clip(2, *resting.shrunk_size)
+    clip = moving_clip(2, *(times_the_size * n for n in resting.shrunk_size))
     frames = synthesize(clip, len(clip), resting, H, W).frames
     assert np.abs(frames[0].astype(int) - frames[4]).max() <= 1
 
@@ -59,6 +64,26 @@ def test_view_0_is_a_slice_of_the_source(family: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (2, *warp.shrunk_size[::-1], 3), dtype=np.uint8)
     views = synthesize(noise, 2, warp, H, W, _layers(warp, 2) if family == "parallax" else None)
     assert np.array_equal(views.frames[0], noise[:, warp.top : warp.top + H, warp.left : warp.left + W])
+
+
+@pytest.mark.parametrize("family", ["affine", "homography"])
+@pytest.mark.parametrize("kind", ["noise", "leaves"])
+def test_view_0_of_twice_the_resolution_is_the_shrunk_video_to_a_level(family: str, kind: str) -> None:
+    """720p to 96x160: the mean of every four pixels of twice the resolution, and what shrinking at once gives."""
+    image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+    if kind == "leaves":
+        image = texture(3, 720, 1280).astype(np.uint8)
+    clip = Clip([av.VideoFrame.from_ndarray(image, format="rgb24")], [0.0])
+    warp = plan_warp(draw(family, 5, 160 / 96, 2, 1.0), clip.size, 96, 160, np.random.default_rng(2))
+    width, height = warp.shrunk_size
+    fine = next(clip.pictures(2 * width, 2 * height))
+    view = synthesize([fine], 1, warp, 96, 160).frames[0, 0].astype(float)
+    rows, columns = slice(warp.top, warp.top + 96), slice(warp.left, warp.left + 160)
+    assert np.abs(view - fine.reshape(height, 2, width, 2, 3).mean(axis=(1, 3))[rows, columns]).max() <= 0.5
+    assert np.abs(view - next(clip.pictures(width, height))[rows, columns]).max() <= 1.0
+    whole = cv2.resize(image.astype(np.float64), (width, height), interpolation=cv2.INTER_AREA)[rows, columns]
+    if kind == "leaves":  # swscale's weights are coarse: on noise they show more
+        assert np.sqrt(((view - whole) ** 2).mean()) < 0.5
 
 
 @pytest.mark.parametrize("family", ["affine", "homography"])

@@ -1,4 +1,4 @@
-"""Near-copies among all windows of a run, found when the plan is written, without decoding more than key frames."""
+"""Near-copies among all windows of a run, found when the plan is written, from key frames and what moves at first."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import av
 import numpy as np
 import numpy.typing as npt
 
 from fourreal.datagen.selection.phash import key_frame_hashes
-from fourreal.datagen.videos.deadline import DeadlineError, within
-from fourreal.datagen.videos.sources import NotAFileError, VideoSource
+from fourreal.datagen.videos.deadline import within
+from fourreal.datagen.videos.sources import VideoSource
 from fourreal.platform.datajob import Item
-from fourreal.platform.errors import UserError
 from fourreal.platform.storage_errors import raise_storage_fault
 
 log = logging.getLogger(__name__)
 
 MOST_BITS = 11
+_FEWEST_HASHES = 2
 _BANDS, _BAND_BITS = 4, 16
 _PAIRS_AT_ONCE = 1 << 18
 _THREADS = 8
@@ -40,7 +39,7 @@ class Print:
 def mark_duplicates(items: Iterable[Item], distance: int) -> list[Item]:
     """The items, with `duplicate_of` (a key) in the spec of each window whose key frames are those of an earlier one.
 
-    A file that cannot be read has no hashes, and a window without hashes is nobody's copy. See `find_duplicates`.
+    A file that cannot be read has no hashes, and such a window is nobody's copy. See `find_duplicates`.
     """
     items = list(items)
     by_file = [list(group) for _, group in itertools.groupby(items, key=lambda item: item.group)]
@@ -57,8 +56,9 @@ def mark_duplicates(items: Iterable[Item], distance: int) -> list[Item]:
 def find_duplicates(prints: Sequence[Print], distance: int) -> list[int | None]:
     """For each window the number of the earlier one that it repeats, or None.
 
-    It does when every one of its hashes is within `distance` bits of one of the same earlier file; of that file's
-    windows, the first that shares its rarest hash is named. Windows of one file are never copies of one another: they
+    It does when every one of its hashes, two at least, is within `distance` bits of one of the same earlier file; of
+    that file's windows, the first that shares its rarest hash is named. One hash is no proof: many clips are made
+    before the same background. Windows of one file are never copies of one another: they
     share key frames, and a camera at rest makes all of them alike. Windows that are copies are not compared with.
     """
     every = sorted({value for one in prints for value in one.hashes})
@@ -86,7 +86,7 @@ def _original(
     windows_with: dict[int, list[int]],
     hashes_of: dict[str, set[int]],
 ) -> int | None:
-    if not alike:
+    if len(alike) < _FEWEST_HASHES:
         return None
     # The rarest hash leaves the fewest windows to look at, even where thousands of files begin alike.
     rarest = min(alike, key=lambda numbers: sum(len(windows_with.get(number, ())) for number in numbers))
@@ -156,7 +156,9 @@ def _prints(items: Sequence[Item]) -> list[Print]:
     windows = [(i.spec["start_s"], float("inf") if i.spec["end_s"] is None else i.spec["end_s"]) for i in items]
     try:
         hashes = within(_LIMIT_S, lambda: _read(VideoSource.from_spec(items[0].spec), windows))
-    except (UserError, av.FFmpegError, OSError, NotAFileError, DeadlineError) as error:
+    except (
+        Exception
+    ) as error:  # a damaged file makes FFmpeg raise anything; the worker that reads it says what is wrong
         raise_storage_fault(error)
         log.info("%s is compared with nothing: %s", items[0].source, error)
         hashes = [[] for _ in items]

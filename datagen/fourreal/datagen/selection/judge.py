@@ -24,7 +24,10 @@ _READ_FRAMES, _SHARPNESS_FRAMES = 3, 3
 
 
 class ClipJudge:
-    """The reader's check: refuses a clip, or keeps what it found of the last one in `statistics`."""
+    """The reader's check: refuses a clip, or gives what it measured of it.
+
+    It keeps nothing of a clip: one that is no longer waited for may still be measured, in its own thread.
+    """
 
     def __init__(
         self,
@@ -38,40 +41,34 @@ class ClipJudge:
         """`height` and `width` are those of the grids' frames, by which sharpness is judged."""
         self.filters, self.height, self.width = filters, height, width
         self.still, self.still_scenes = still, still_scenes
-        self.statistics: dict[str, float] = {}
 
-    @property
-    def is_still(self) -> bool:
-        """Whether the last clip shows a still scene."""
-        return self.still.holds(self.statistics)
+    def __call__(self, clip: Clip) -> dict[str, float]:
+        """The statistics of a clip. Raise ItemFailure with the reason for one that is no good."""
+        return self.judge(clip.greys, len(clip.times_s))
 
-    def __call__(self, clip: Clip) -> None:
-        """Raise ItemFailure with the reason for a clip that is no good."""
-        self.judge(clip.greys, len(clip.times_s))
-
-    def judge(self, greys: Greys, times: int) -> None:
+    def judge(self, greys: Greys, times: int) -> dict[str, float]:
         """The same for the brightness of a clip without bars, of so many frames."""
-        self.statistics = {}
         small = greys(_TRACKED_SIDE, times)
-        self._know(look_statistics(small, greys(max(self.height, self.width), _SHARPNESS_FRAMES)), times)
-        self._know({"text_share": text_share(greys(_READ_SIDE, _READ_FRAMES))}, times)
+        known = look_statistics(small, greys(max(self.height, self.width), _SHARPNESS_FRAMES))
+        check_clip(known, self.filters, times=times)
+        known |= {"text_share": text_share(greys(_READ_SIDE, _READ_FRAMES))}
+        check_clip(known, self.filters, times=times)
         motion = motion_statistics(small)
-        if not self._is_plain(motion, times):
+        if not self._is_plain(known | motion, times):
             motion = motion_statistics(small, DENSE)
-        self._know(motion, times)
-        if self.still_scenes == "skip" and self.is_still:
+        known |= motion
+        check_clip(known, self.filters, times=times)
+        is_still = self.still.holds(known)
+        if self.still_scenes == "skip" and is_still:
             raise ItemFailure("filter", "still_scene", "only the camera moves (--still-scenes skip)")
-        if self.still_scenes == "only" and not self.is_still:
+        if self.still_scenes == "only" and not is_still:
             raise ItemFailure("filter", "moving_scene", "more moves than the camera (--still-scenes only)")
+        return known
 
-    def _is_plain(self, motion: dict[str, float], times: int) -> bool:
+    def _is_plain(self, known: dict[str, float], times: int) -> bool:
         """Whether a few points are enough: they may accept a clip; for all else it takes as many as there are."""
         try:
-            check_clip(self.statistics | motion, self.filters, times=times)
+            check_clip(known, self.filters, times=times)
         except ItemFailure:
             return False
-        return not self.still.holds(motion)
-
-    def _know(self, found: dict[str, float], times: int) -> None:
-        self.statistics |= found
-        check_clip(self.statistics, self.filters, times=times)
+        return not self.still.holds(known)

@@ -25,6 +25,8 @@ _STEP = 10
 """At a bar's end most columns get brighter by so many grey levels at once; a night sky does not."""
 _LARGEST = 0.3
 """More than this share on one side is darkness in the scene, not a bar."""
+_OFF_MIDDLE = 2.0
+"""A bar is so many times as large as the other at most; what is dark beyond that is of the scene."""
 _SAMPLES = 256
 """Pixels of a row that are looked at, of those that there are."""
 _SMEAR = 2
@@ -36,8 +38,10 @@ def bright_box(first: Brightest, brightest: Brightest, width: int, height: int) 
 
     `first` is of the clip's first frame alone, `brightest` of all.
 
-    Bars come in pairs of one size, and end in a straight edge across the frame on one side at least (on the other the
-    picture may be dark there, too). So a clip of a dark scene loses the same rows as its bright neighbours, or none.
+    Bars come in pairs and end in a straight edge across the frame on one side at least (on the other the picture may be
+    dark there, too). So a clip of a dark scene loses the same rows as its bright neighbours, or none. Where the picture
+    lies off the middle, a bar that has an edge of its own ends there. One bar alone stays: a black sky over a bright
+    ground looks the same.
     """
     # Most clips have light at the rims of their first frame, and the others are not looked at; of most of the rest the
     # rims are enough.
@@ -46,9 +50,9 @@ def bright_box(first: Brightest, brightest: Brightest, width: int, height: int) 
     if not any(_dark_rows(rim) for rim in _rims(brightest, width, height)):
         return 0, 0, width, height
     smooth = cv2.blur(brightest((_ALL, _ALL)), (3, 3))
-    top = _bar(np.asarray(smooth))
-    left = _bar(np.asarray(smooth[top : height - top].T))
-    return left, top, width - left, height - top
+    top, bottom = _bars(np.asarray(smooth))
+    left, right = _bars(np.asarray(smooth[top : height - bottom].T))
+    return left, top, width - right, height - bottom
 
 
 def _rims(brightest: Brightest, width: int, height: int) -> Iterator[_Grey]:
@@ -62,16 +66,23 @@ def _rims(brightest: Brightest, width: int, height: int) -> Iterator[_Grey]:
         yield np.asarray(cv2.blur(inside_out, (3, 3)))
 
 
-def _bar(picture: _Grey) -> int:
-    """Rows to cut off at the top, and as many at the bottom."""
+def _bars(picture: _Grey) -> tuple[int, int]:
+    """Rows to cut off at the top and at the bottom."""
     sides = picture, picture[::-1]
     dark = [_dark_rows(side) for side in sides]
     for size in sorted({n for n in dark if 0 < n <= _LARGEST * len(picture)}, reverse=True):
         edges = [_ends_in_an_edge(side, size) for side in sides]
         # Where a subtitle lies in a bar it does not end in darkness, but it has its edge.
         if any(edges) and all(edge or rows >= size for edge, rows in zip(edges, dark, strict=True)):
-            return size + _SMEAR
-    return 0
+            top, bottom = (_own_size(side, rows, size) for side, rows in zip(sides, dark, strict=True))
+            return top + _SMEAR, bottom + _SMEAR
+    return 0, 0
+
+
+def _own_size(side: _Grey, dark_rows: int, size: int) -> int:
+    """The size of a bar of a pair of this size: what is dark here, where that ends in an edge and is not much more."""
+    is_own = size < dark_rows <= min(_OFF_MIDDLE * size, _LARGEST * len(side)) and _ends_in_an_edge(side, dark_rows)
+    return dark_rows if is_own else size
 
 
 def _dark_rows(picture: _Grey) -> int:

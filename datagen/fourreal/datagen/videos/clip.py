@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -45,6 +45,8 @@ class Clip:
     ) -> None:
         """`times_s` are the times of presentation, from the start of the file, `fps` the rate that was asked for."""
         self.times_s, self.fps = tuple(times_s), fps
+        self.statistics: Mapping[str, float] = {}
+        """What the check that accepted the clip measured of it."""
         self._reformatter = VideoReformatter()
         self._halved: dict[int, Halved] = {}
         """Brightness, by the number of the frame, where it was asked for."""

@@ -40,7 +40,7 @@ def parse_description(name: str, data: bytes) -> Description:
         return Description(text)
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # lists in lists, thousands deep
         return Description()
     if not isinstance(document, dict):
         return Description()

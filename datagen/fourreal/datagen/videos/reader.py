@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
 from typing import BinaryIO
 
 from fourreal.datagen.videos.clip import Clip
 from fourreal.datagen.videos.deadline import DeadlineError, within
-from fourreal.datagen.videos.search import ClipSearch
+from fourreal.datagen.videos.search import ClipCheck, ClipSearch
 from fourreal.datagen.videos.sources import NotAFileError, VideoSource
 from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.datajob import Item, ItemFailure
 from fourreal.platform.errors import UserError
 from fourreal.platform.video import MOST_PIXELS, NoDecoderError, NoVideoError, VideoDecoder
 
-ClipCheck = Callable[[Clip], None]
-"""Raises ItemFailure for a clip that is no good; the next one in the window is tried then."""
-
 _LARGEST_SIDE = 8192
 _CUT_OFF_S = 1.0
 """A window that ends so much before it should is of a file that is cut off."""
 
 
-def accept_all(clip: Clip) -> None:
-    """The check that refuses nothing."""
+def accept_all(clip: Clip) -> dict[str, float]:
+    """The check that refuses nothing, and measures nothing."""
+    return {}
 
 
 class ClipReader:
@@ -99,13 +96,14 @@ class _Reading:
         for frame in decoder.frames(start_s, math.inf if end_s is None else end_s):
             if self.given_up:
                 self.close()
-                break
+                raise DeadlineError(f"the clip of {source.address} is no longer waited for")
             if clip := search.push(frame):
                 return clip
         if clip := search.finish():
             return clip
         if not search.refused_any:
-            _explain_missing_frames(decoder, source.address, decoder.info.duration_s if end_s is None else end_s)
+            duration_s = decoder.info.duration_s  # 0 where nothing says how long the file should be
+            _explain_missing_frames(decoder, source.address, duration_s if end_s is None else min(end_s, duration_s))
         raise search.failure(source.address)
 
     def close(self) -> None:

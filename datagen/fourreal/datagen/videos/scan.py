@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from fourreal.datagen.videos.deadline import DeadlineError, within
+from fourreal.datagen.videos.deadline import within
 from fourreal.datagen.videos.sources import NotAFileError, VideoSource, find_videos
 from fourreal.datagen.videos.timing import Timing
 from fourreal.platform.datajob import Item
-from fourreal.platform.errors import UserError
 from fourreal.platform.grid import make_key
 from fourreal.platform.storage_errors import raise_storage_fault
 from fourreal.platform.video import VideoInfo, probe
@@ -70,6 +69,8 @@ def _windows(scanned: _Scanned, timing: Timing, most: int, search_s: float) -> I
         start_s, end_s = duration_s * i / count, duration_s * (i + 1) / count
         # The last part is open: what a container says of its length is often a frame off.
         end = start_s + length_s if end_s - start_s > length_s else end_s if i + 1 < count else None
+        if scanned.info and not duration_s:  # the one part of a file that does not say how long it is
+            end = length_s
         spec = source.spec() | {"sha256": sha256, "window": i, "start_s": start_s, "end_s": end}
         yield Item(f"{stem}-{i:04d}", source.address, spec, group=stem)
 
@@ -94,7 +95,9 @@ def _look_at(source: VideoSource) -> _Scanned:
         return _Scanned(source, "", None)
     try:
         return _Scanned(source, sha256, within(_PROBE_LIMIT_S, lambda: _probe(source)))
-    except (UserError, DeadlineError, OSError) as error:
+    except (
+        Exception
+    ) as error:  # a damaged file makes FFmpeg raise anything; the worker that reads it says what is wrong
         raise_storage_fault(error)
         return _Scanned(source, sha256, None)
 

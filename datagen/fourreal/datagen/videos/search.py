@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import av
 import numpy as np
@@ -25,6 +25,11 @@ def _pixels(small: av.VideoFrame) -> SmallFrame:
     plane = small.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     return rows[:, : 3 * small.width].reshape(small.height, small.width, 3)
+
+
+ClipCheck = Callable[[Clip], Mapping[str, float]]
+"""Gives what it measured of a clip, which stays with the clip; raises ItemFailure for one that is no good: the next in
+the window is tried then."""
 
 
 class _Candidate:
@@ -51,7 +56,7 @@ class ClipSearch:
     tried do not overlap.
     """
 
-    def __init__(self, timing: Timing, info: VideoInfo, check: Callable[[Clip], None]) -> None:
+    def __init__(self, timing: Timing, info: VideoInfo, check: ClipCheck) -> None:
         self.timing, self.info, self.check = timing, info, check
         self.frame_s, self.step_s = timing.frame_s(info.fps), timing.step_s(info.fps)
         self.tolerance_s = 0.25 * min(self.step_s, self.frame_s)
@@ -147,7 +152,7 @@ class ClipSearch:
         assert self._candidate is not None
         clip = Clip(self._candidate.frames, self._candidate.times_s, 1.0 / self.step_s, self.info.pixel_aspect)
         try:
-            self.check(clip)
+            clip.statistics = self.check(clip)
         except ItemFailure as failure:
             self._refuse(failure.reason, failure.message)
             return None

@@ -134,10 +134,10 @@ def _find(videos: str) -> Iterator[VideoSource]:
         if suffix == ".txt":
             yield from _listed(storage, name)
         else:
-            yield from _expand(storage, [name])
+            yield from _named(storage, name)
         return
     storage = Storage(videos)
-    yield from _expand(storage, sorted(_walk(storage.root)) if storage.is_local else _names(storage))
+    yield from _found(storage, sorted(_walk(storage.root)) if storage.is_local else _names(storage))
 
 
 def _split(address: str) -> tuple[Storage, str]:
@@ -155,12 +155,11 @@ def _listed(storage: Storage, name: str) -> Iterator[VideoSource]:
         if not line or line.startswith("#"):
             continue
         whole = line if line.startswith(("/", "s3://", "file://")) else f"{storage.uri.rstrip('/')}/{line}"
-        yield from _expand(*_one(whole))
+        yield from _named(*_one(whole))
 
 
-def _one(address: str) -> tuple[Storage, list[str]]:
-    storage, name = _split(os.path.normpath(address) if "://" not in address else address)
-    return storage, [name]
+def _one(address: str) -> tuple[Storage, str]:
+    return _split(os.path.normpath(address) if "://" not in address else address)
 
 
 def _walk(root: str) -> Iterator[str]:
@@ -184,16 +183,26 @@ def _names(storage: Storage) -> list[str]:
     return [entry.path for entry in storage.list(recursive=True)]
 
 
-def _expand(storage: Storage, names: Iterable[str]) -> Iterator[VideoSource]:
-    """Videos and members of tars among `names`, with what the files beside them say."""
+def _named(storage: Storage, name: str) -> Iterator[VideoSource]:
+    """A file that somebody named, whatever its suffix, or the members of a tar."""
+    if PurePosixPath(name).suffix.lower() == ".tar":
+        yield from _members(storage, name)
+    else:
+        sides = [side for side in _sides_of(name) if storage.exists(side)]
+        yield _described(VideoSource(storage.uri, name), _beside(storage, sides))
+
+
+def _found(storage: Storage, names: Iterable[str]) -> Iterator[VideoSource]:
+    """Videos and members of tars among `names`, all that a folder holds, with what the files beside them say."""
     names = list(names)
-    beside = set(names) if len(names) > 1 else None
+    there = set(names)
     for name in names:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix == ".tar":
             yield from _members(storage, name)
-        elif beside is None or (suffix in SUFFIXES and not _is_mask(name)):
-            yield _described(VideoSource(storage.uri, name), _beside(storage, name, beside))
+        elif suffix in SUFFIXES and not _is_mask(name):
+            sides = [side for side in _sides_of(name) if side in there]
+            yield _described(VideoSource(storage.uri, name), _beside(storage, sides))
 
 
 def _is_mask(name: str) -> bool:
@@ -204,27 +213,36 @@ def _described(source: VideoSource, said: Description) -> VideoSource:
     return replace(source, caption=said.caption, licence=said.licence, attribution=said.attribution)
 
 
-def _beside(storage: Storage, name: str, beside: set[str] | None) -> Description:
-    """What `name.txt` and `name.json` say; `beside` are the files there, where they are known."""
+def _sides_of(name: str) -> list[str]:
+    """Names that the files which describe a video would have."""
     stem = name.removesuffix(PurePosixPath(name).suffix)
-    found = Description()
-    for side in (f"{stem}{suffix}" for suffix in description.SUFFIXES):
-        if side in beside if beside is not None else storage.exists(side):
-            with storage.open(side) as file:
-                found = found.or_else(parse_description(side, file.read(description.MOST_BYTES)))
-    return found
+    return [f"{stem}{suffix}" for suffix in description.SUFFIXES]
+
+
+def _beside(storage: Storage, sides: Iterable[str]) -> Description:
+    """What these files say; a pipe, or a link that leads nowhere, says nothing."""
+    said = Description()
+    for side in sides:
+        try:
+            with VideoSource(storage.uri, side).open() as file:
+                data = file.read(description.MOST_BYTES)
+        except (OSError, NotAFileError) as error:
+            raise_storage_fault(error)
+        else:
+            said = said.or_else(parse_description(side, data))
+    return said
 
 
 def _members(storage: Storage, name: str) -> Iterator[VideoSource]:
     """Videos in an uncompressed tar; `key.txt` and `key.json` describe `key.mp4`.
 
-    Of a damaged tar those before the damage.
+    Of a damaged tar those before the damage; that tar, or what is none (a pipe, say), is an item of its own too.
     """
     videos: list[tuple[str, tarfile.TarInfo]] = []
     sides: dict[str, Description] = {}
-    file = VideoSource(storage.uri, name).open()
+    whole = VideoSource(storage.uri, name)
     try:
-        with file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with whole.open() as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for entry in tar:
                 path = PurePosixPath(entry.name)
                 key = str(path.parent / path.name.partition(".")[0])
@@ -235,9 +253,9 @@ def _members(storage: Storage, name: str) -> Iterator[VideoSource]:
                 elif path.suffix.lower() in description.SUFFIXES and (file_beside := tar.extractfile(entry)):
                     side = parse_description(path.name, file_beside.read(description.MOST_BYTES))
                     sides[key] = sides.get(key, Description()).or_else(side)
-    except (tarfile.TarError, OSError, NotAFileError) as error:
+    except Exception as error:  # a damaged header makes `tarfile` raise anything
         raise_storage_fault(error)
-        yield VideoSource(storage.uri, name)  # no video: its own item, so that it ends in quarantine
+        yield whole  # no video: its own item, so that it ends in quarantine
     for key, entry in videos:
         source = VideoSource(storage.uri, name, entry.offset_data, entry.size, entry.name)
         yield _described(source, sides.get(key, Description()))

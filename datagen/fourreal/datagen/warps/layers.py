@@ -22,6 +22,10 @@ _LEAST_SHARE = 0.005
 """A layer smaller than this share of the clip is none."""
 
 
+class FlatSceneError(ValueError):
+    """Nothing is in front of anything."""
+
+
 @dataclass(frozen=True, eq=False)
 class Layers:
     """Layers of a clip, farthest first. The first fills the picture, further ones lie on those before them."""
@@ -40,11 +44,12 @@ class Layers:
 def layers_from_mask(mask: npt.NDArray[np.uint8], depth_ratio: float) -> Layers:
     """Foreground and background of `[T, h, w]`, the background `depth_ratio` times as far.
 
-    Raises ValueError when the mask is empty or full.
+    Raises FlatSceneError when the mask is empty or full.
     """
     share = float((mask >= 128).mean())
     if not _LEAST_SHARE < share < 1.0 - _LEAST_SHARE:
-        raise ValueError(f"the mask covers {100 * share:.1f} % of the clip: there is no foreground before a background")
+        message = f"the mask covers {100 * share:.1f} % of the clip: there is no foreground before a background"
+        raise FlatSceneError(message)
     near = np.sqrt(depth_ratio)
     return Layers((1 / near, near), (mask.astype(np.float32) / 255.0)[None])
 
@@ -53,7 +58,7 @@ def layers_from_depth(depth: npt.NDArray[np.float32]) -> Layers:
     """Two or three layers of distances `[T, h, w]` (any unit, infinite where there is nothing), by k-means.
 
     What parallax shows is inverse depth, so that is what is divided. It is cut off at 2.5 times the nearest distance.
-    Raises ValueError when the scene is flat or a distance is not positive.
+    Raises FlatSceneError when the scene is flat, and ValueError when a distance is not positive.
     """
     if not np.all(depth > 0.0):  # also NaN
         raise ValueError("the depth has values that are not positive numbers")
@@ -62,7 +67,7 @@ def layers_from_depth(depth: npt.NDArray[np.float32]) -> Layers:
     nearness = np.clip(nearness, nearest / LARGEST_DEPTH_RATIO, nearest)
     centres = _separate(nearness)
     if len(centres) < 2:
-        raise ValueError("the depth is flat: there is nothing before a background")
+        raise FlatSceneError("the depth is flat: there is nothing before a background")
     between = [0.5 * (a + b) for a, b in itertools.pairwise(centres)]
     pivot = float(np.sqrt(centres[0] * centres[-1]))
     coverage = np.stack([(nearness > edge).astype(np.float32) for edge in between])
