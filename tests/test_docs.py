@@ -208,6 +208,13 @@ def test_a_garbled_variable_is_seen() -> None:
     ]
 
 
+def test_contributing_names_files_that_exist() -> None:
+    text = (ROOT / ".github/CONTRIBUTING.md").read_text()
+    named = [name for name in re.findall(r"`([\w./-]+)`", text) if "/" in name]
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def python_examples(page: str) -> list[str]:
     return [block for block in blocks((ROOT / page).read_text()) if is_python(block)]
 
