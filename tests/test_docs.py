@@ -104,7 +104,7 @@ def test_a_line_that_does_not_parse_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_dry_run_and_recipes_are_where_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
-    sentence = re.search(r"With `--dry-run`, (.*?) check all that", (ROOT / "README.md").read_text(), flags=re.S)
+    sentence = re.search(r"With `--dry-run`, (.*?)\s+check\s+all\s+that", (ROOT / "README.md").read_text(), flags=re.S)
     assert sentence is not None
     told = {}
     for name in (name for group in cli.COMMANDS.values() for name in group):
