@@ -58,8 +58,8 @@ def find_duplicates(prints: Sequence[Print], distance: int) -> list[int | None]:
 
     It does when every one of its hashes, two at least, is within `distance` bits of one of the same earlier file; of
     that file's windows, the first that shares its rarest hash is named. One hash is no proof: many clips are made
-    before the same background. Windows of one file are never copies of one another: they
-    share key frames, and a camera at rest makes all of them alike. Windows that are copies are not compared with.
+    before the same background. Windows of one file are never copies of one another: they share key frames, and a camera
+    at rest makes all of them alike. Windows that are copies are not compared with.
     """
     every = sorted({value for one in prints for value in one.hashes})
     number_of = {value: number for number, value in enumerate(every)}
@@ -156,9 +156,8 @@ def _prints(items: Sequence[Item]) -> list[Print]:
     windows = [(i.spec["start_s"], float("inf") if i.spec["end_s"] is None else i.spec["end_s"]) for i in items]
     try:
         hashes = within(_LIMIT_S, lambda: _read(VideoSource.from_spec(items[0].spec), windows))
-    except (
-        Exception
-    ) as error:  # a damaged file makes FFmpeg raise anything; the worker that reads it says what is wrong
+    except Exception as error:
+        # A damaged file makes FFmpeg raise anything; the worker that reads it says what is wrong.
         raise_storage_fault(error)
         log.info("%s is compared with nothing: %s", items[0].source, error)
         hashes = [[] for _ in items]

@@ -95,9 +95,8 @@ def _look_at(source: VideoSource) -> _Scanned:
         return _Scanned(source, "", None)
     try:
         return _Scanned(source, sha256, within(_PROBE_LIMIT_S, lambda: _probe(source)))
-    except (
-        Exception
-    ) as error:  # a damaged file makes FFmpeg raise anything; the worker that reads it says what is wrong
+    except Exception as error:
+        # A damaged file makes FFmpeg raise anything; the worker that reads it says what is wrong.
         raise_storage_fault(error)
         return _Scanned(source, sha256, None)
 
