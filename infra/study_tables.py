@@ -33,7 +33,18 @@ def tables(study: dict[str, Any]) -> str:
     parts = [f"Base model against the linear blend, frames between two given ones: {'; '.join(base)}."]
     for test, found in study["tests"].items():
         parts += [_table(test, found), _bar(found), _decided(found)]
+    parts.append(_taken_apart(study["parts"]))
     return "\n\n".join(part for part in parts if part)
+
+
+def _taken_apart(parts: dict[str, Any]) -> str:
+    rows = [(f"{arm}, {test}", values) for arm, tests in parts.items() for test, values in tests.items() if values]
+    if not rows:
+        return ""
+    lines = [f"| taken apart, one step, PSNR dB | {' | '.join(rows[0][1])} |", "|---" * (len(rows[0][1]) + 1) + "|"]
+    return "\n".join(
+        [*lines, *(f"| {row} | {' | '.join(f'{v:.2f}' for v in values.values())} |" for row, values in rows)]
+    )
 
 
 def _limits(entry: dict[str, Any]) -> str:

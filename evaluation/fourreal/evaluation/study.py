@@ -20,6 +20,7 @@ from fourreal.evaluation.studies.figures import write_figures
 from fourreal.evaluation.studies.interpolation import check_base, weakness
 from fourreal.evaluation.studies.jobs import Jobs
 from fourreal.evaluation.studies.ledger import Ledger, Record
+from fourreal.evaluation.studies.parts import check_parts
 from fourreal.evaluation.studies.progress import tell
 from fourreal.evaluation.studies.reconstructions import reconstruct_some
 from fourreal.evaluation.studies.report import write_report
@@ -58,13 +59,14 @@ def study(config: Config) -> Study:
         base = _check_base(config, data, ledger)
         fits = train_arms(config, data, jobs, ledger)
         generate_and_score(config, data.tests, jobs, ledger)
+    parts = check_parts(config, data.tests, ledger)
     reconstruct_some(config, data.tests, ledger)
     sources = {test: Shelf(Storage(folder)).sources for test, folder in data.tests.items()}
     found = findings(config, sources, ledger)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_figures(folder, config, found, base_fit, fits, data.tests)
-        text = write_report(folder, config, found, base, fits)
+        text = write_report(folder, config, found, base, fits, parts)
         for path in sorted(folder.iterdir()):
             Storage(str(config.out / "report")).write_file(path.name, path)
         recorded = _record(folder, config, found, data)

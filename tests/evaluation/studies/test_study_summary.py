@@ -99,7 +99,9 @@ def test_the_report_says_what_is_missing_and_what_was_not_reached(found: Finding
         }
     }
     fits = {(arm, seed): {"wall_s": 60.0, "curves": {}} for arm in config.arms for seed in range(config.seeds)}
-    text = write_report(tmp_path, config, [found], base, fits)
+    parts = {"soft": {"procedural": {"whole": 22.0, "transformer alone": 21.0, "refinement alone": 21.9}}, "hard": {}}
+    text = write_report(tmp_path, config, [found], base, fits, parts)
+    assert "| soft, procedural | 22.00 | 21.00 | 21.90 |" in text
     assert f"- LPIPS: {REASON}" in text
     assert "- NOT reached: soft, 4 steps beats the average over the whole image (procedural grids): -1.00 dB" in text
     assert "| soft, 4 steps | 20.65 ±1.414 [" in text

@@ -25,6 +25,7 @@ def cells_of(config: Config) -> dict[str, list[str]]:
         "base model": ["base/trained", "base/checked"],
         "arms trained": [f"arms/{arm}/seed-{seed}/trained" for arm, seed in runs],
         "scored": [*scored, *(f"baselines/{test}" for test in tests)],
+        "taken apart": [f"parts/{arm}" for arm in config.arms],
         "reconstructed": [cell for test in tests for cell in reconstruction_cells(config, test).values()],
     }
 

@@ -25,14 +25,19 @@ def write_report(
     found: Sequence[Findings],
     base: Record,
     fits: Mapping[tuple[str, int], Record],
+    parts: Mapping[str, Record],
 ) -> str:
-    """Write `study.md` and `study.json`; returns the first. `base`: of `check_base`, `fits`: of `train_arms`."""
+    """Write `study.md` and `study.json`; returns the first.
+
+    `base`: of `check_base`, `fits`: of `train_arms`, `parts`: of `check_parts`.
+    """
     text = (
         "\n\n".join(
             [
                 _head(config),
                 _base(base),
                 *map(_test, found),
+                *_parts(parts),
                 _fits(config, fits),
                 _pictures(folder),
                 _definitions(found),
@@ -41,7 +46,7 @@ def write_report(
         + "\n"
     )
     (folder / "study.md").write_text(text)
-    document = _document(config, found, base, fits)
+    document = _document(config, found, base, fits) | {"parts": dict(parts)}
     (folder / "study.json").write_text(json.dumps(document, indent=1, allow_nan=False))
     return text
 
@@ -120,6 +125,24 @@ def _gaps(gaps: Sequence[Gap]) -> str:
         f"grid by itself, under which the true grids have a row, are not judged: come close to that row."
     )
     return f"{intro}\n\n{_markdown(rows)}" if decided else intro
+
+
+def _parts(parts: Mapping[str, Record]) -> list[str]:
+    """A table, where there are models with parts."""
+    known = {arm: tests for arm, tests in parts.items() if any(tests.values())}
+    rows = [
+        [f"{arm}, {test}", *(number(value) for value in values.values())]
+        for arm, tests in known.items()
+        for test, values in tests.items()
+    ]
+    if not rows:
+        return []
+    intro = (
+        "PSNR in dB of the first seed's models in one step: whole, without the convolutions behind the transformer, "
+        "and with these alone over the blend of the given frames. A part that is as good alone as the whole carries it."
+    )
+    heads = ["", *next(values for tests in known.values() for values in tests.values())]
+    return [f"## Taken apart\n\n{intro}\n\n{_markdown([heads, *rows])}"]
 
 
 def _fits(config: Config, fits: Mapping[tuple[str, int], Record]) -> str:
