@@ -21,7 +21,7 @@ COLUMNS = {
 }  # fmt: skip
 """Metrics, by their names in study.json."""
 WITH_INTERVAL = ("psnr", "psnr_foreground")
-PICTURES = ("curves", "steps", "synchronization", "examples-procedural", "examples-real")
+PICTURES = ("steps", "synchronization", "examples-real")
 
 
 def tables(study: dict[str, Any]) -> str:

@@ -91,6 +91,21 @@ def test_models_are_compared_grid_by_grid_and_the_better_one_is_named(
     }
 
 
+def test_grids_of_one_asset_are_no_more_than_it(
+    folders: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Eight grids of five assets: the same gaps, of which five exchanges cannot decide any."""
+    references = [make_grid(f"g{n}", 3, 4, 24, 32, view_step_px=n + 1) for n in range(GRIDS)]
+    metas = [dataclasses.replace(grid.meta, source_sha256=f"asset-{n % 5}") for n, grid in enumerate(references)]
+    alike = [dataclasses.replace(grid, meta=meta) for grid, meta in zip(references, metas, strict=True)]
+    settings = Config((folders["fine"], folders["coarse"]), _write(tmp_path / "alike", alike), metrics=("psnr",))
+    (psnr,) = compare(settings).contests
+    assert psnr.difference is not None
+    assert (psnr.difference.grids, psnr.difference.sources, psnr.better) == (GRIDS, 5, "")
+    assert psnr.difference.p == pytest.approx(2 / 2**5)
+    assert "5 here); p by exchanging" in capsys.readouterr().out
+
+
 def test_only_grids_that_all_models_made_count(folders: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     result = compare(Config((folders["fine"], folders["twin"]), folders["references"], metrics=("psnr",)))
     assert {name: board.grids for name, board in result.boards.items()} == {"fine": GRIDS - 1, "twin": GRIDS - 1}

@@ -30,7 +30,7 @@ class Facts:
     sampling: str
     seed: str
     source: str
-    """sha256 of what the reference was made of."""
+    """What the reference was made of."""
     fit: str = ""
     """What was done to the reference; empty where it had the size already."""
 

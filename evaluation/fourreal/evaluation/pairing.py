@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fourreal.evaluation.fit import Fit
 from fourreal.evaluation.given import given_mask
 from fourreal.evaluation.metrics import Comparison
-from fourreal.evaluation.shelf import Shelf
+from fourreal.evaluation.shelf import Shelf, source_of
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid
 
@@ -26,8 +26,8 @@ class Pair:
     """A generated grid and the truth at its size.
 
     reference: uint8 `[V, T, H, W, 3]`; mask: uint8 `[V, T, H, W]` of the reference; given: bool `[V, T]`;
-    fit: what was done to the reference, None where it had the size already; source: sha256 of what the reference was
-    made of, "" where it is not said.
+    fit: what was done to the reference, None where it had the size already; source: what the reference was made of
+    (`source_of`).
     """
 
     prediction: Grid
@@ -106,7 +106,7 @@ def _pair(prediction: Grid, reference: Grid) -> Pair:
             f"its given frames differ from the reference's by {difference:.0f} grey levels on average: "
             "the reference is another grid of the same key"
         )
-    return Pair(prediction, reference.frames, reference.mask, given, fit, reference.meta.source_sha256)
+    return Pair(prediction, reference.frames, reference.mask, given, fit, source_of(reference.meta))
 
 
 def _recorded_fit(prediction: Grid, reference: Grid) -> Fit:

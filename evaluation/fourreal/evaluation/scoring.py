@@ -55,7 +55,7 @@ class Scoreboard:
         self.steps[facts.steps] += 1
         self.sampling[facts.sampling] += 1
         self.seeds[facts.seed] += 1
-        self.sources[grid.key] = facts.source or grid.key
+        self.sources[grid.key] = facts.source
         if facts.fit:
             self.fits[facts.fit] += 1
         for method in METHODS:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fourreal.platform.codec import EncodedGrid
+from fourreal.platform.grid import GridMeta
 from fourreal.platform.shards import ShardRecord, read_shard, require_shards
 from fourreal.platform.storage import Storage
+
+
+def source_of(meta: GridMeta) -> str:
+    """The sha256 of the asset or video that a grid was made of; where that is not said, it is a source of its own."""
+    return meta.source_sha256 or meta.key
 
 
 @dataclass
@@ -30,8 +36,8 @@ class Shelf:
 
     @property
     def sources(self) -> dict[str, str]:
-        """By key, the sha256 of what each grid was made of; "" where it is not said. Reads every shard."""
-        return {key: "" if (grid := self.grid(key)) is None else grid.meta.source_sha256 for key in self.keys}
+        """By key, what each grid was made of (`source_of`). Reads every shard."""
+        return {key: source_of(grid.meta) for key in self.keys if (grid := self.grid(key))}
 
     def far_apart(self, count: int) -> list[str]:
         """So many keys, or all: not the first ones, since grids of one source are neighbours."""

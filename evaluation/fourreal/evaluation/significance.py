@@ -101,7 +101,7 @@ def _members(keys: Sequence[str], sources: Sources) -> list[Indices]:
     """For each source, which of the keys are its own."""
     found: dict[str, list[int]] = {}
     for place, key in enumerate(keys):
-        found.setdefault(sources.get(key) or key, []).append(place)
+        found.setdefault(sources.get(key, key), []).append(place)
     return [np.array(places) for places in found.values()]
 
 

@@ -36,4 +36,5 @@ BARS: Mapping[Size, tuple[Bar, ...]] = {
         for baseline in BASELINES
     ),
 }
-"""More is asked of the larger one: of every baseline, and of structure, perception and consistency too."""
+"""More is asked of the larger one: of every baseline, and of structure, perception and consistency too. By consistency
+a copy may be ahead of the true grids, which is why no difference is judged by it; the bar asks for it all the same."""

@@ -145,7 +145,7 @@ def _of_test(config: Config, test: str, sources: Sources, ledger: Ledger) -> Fin
             values[method, metric.name] = _value(metric, tallies, sources, config)
     gaps = _gaps(config, metrics, merged, sources)
     claims = _claims(config, test, values, metrics)
-    return Findings(test, metrics, values, gaps, claims, len({source or key for key, source in sources.items()}))
+    return Findings(test, metrics, values, gaps, claims, len(set(sources.values())))
 
 
 def _reconstructions(config: Config, test: str, ledger: Ledger) -> dict[Method, Tally]:
