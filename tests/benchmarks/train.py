@@ -86,7 +86,7 @@ def bare_step(settings: StageSettings) -> Callable[[], None]:
     model = build_model(settings, None)
     objective = objective_of(model, settings.diffusion)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    drawn = objective.draw(batch_stream(settings, ALONE, None).next(), torch.Generator().manual_seed(0))
+    drawn = objective.draw(batch_stream(settings, ALONE, None).next(), torch.Generator().manual_seed(0), CPU)
 
     def step() -> None:
         objective.error(model, drawn).mean().backward()
@@ -144,7 +144,7 @@ def measure_checkpoint(benchmark: Benchmark, folder: str) -> None:
     settings = settings_of(folder, size="small", batch_size=1)
     engine = TorchEngine(build_model(settings, None), CPU, settings.optimizer, settings.engine)
     objective, noise = objective_of(engine.model, settings.diffusion), torch.Generator().manual_seed(0)
-    drawn = objective.draw(batch_stream(settings, ALONE, None).next(), noise)
+    drawn = objective.draw(batch_stream(settings, ALONE, None).next(), noise, CPU)
 
     def step() -> None:
         engine.backward(objective.error(engine.forward, drawn).mean())

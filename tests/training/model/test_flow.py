@@ -11,6 +11,7 @@ from fourreal.training.model import FREEZE_TIME, GridModel, PixelBackbone, Pixel
 from fourreal.training.model.flow import (
     TimeSampling,
     add_noise,
+    draw_noise,
     sample_times,
     to_clean,
     to_velocity,
@@ -142,6 +143,25 @@ def test_times_have_their_density_and_a_part_of_pure_noise(part: float, density:
         even = 0.5 * (1 + torch.erf((logits - 0.5) / (2.0 * 2**0.5)))
     quantiles = torch.quantile(even, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64))
     torch.testing.assert_close(quantiles, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+def test_noise_follows_from_the_generator_and_is_new_at_every_draw(device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    where, shape = torch.device(device), (4, 50, 50)
+    generator = torch.Generator().manual_seed(5)
+    state = generator.get_state()
+    first, second = draw_noise(shape, generator, where), draw_noise(shape, generator, where)
+    assert first.device.type == device
+    assert abs(float(first.mean())) < 0.05
+    assert float(first.std()) == pytest.approx(1, abs=0.05)
+    assert (first - second).abs().mean() > 0.5
+    generator.set_state(state)
+    torch.testing.assert_close(draw_noise(shape, generator, where), first, rtol=0, atol=0)
 
 
 def test_senseless_times_are_refused() -> None:

@@ -8,6 +8,7 @@ from tiny_models import base_along_time, base_along_view
 from torch import Tensor, nn
 
 from fourreal.training.model import Backbone, GridModel, PixelBackbone, PixelConfig
+from fourreal.training.model.backbones.pixel import HeadNorm
 from fourreal.training.model.sampling import border_given
 
 CONFIG = PixelConfig(height=8, width=12, patch_size=4, hidden_dim=32, depth=3, heads=2)
@@ -117,6 +118,19 @@ def test_unknown_names_are_refused() -> None:
         GridModel(PixelBackbone(CONFIG), "firm")
     with pytest.raises(ValueError, match="choose one of"):
         GridModel(PixelBackbone(CONFIG), "soft").trainable_parameters("some")
+
+
+def test_heads_are_normed_in_their_own_precision() -> None:
+    """A weight in float32 beside heads in bfloat16, as under autocast, would cost a GPU its fused kernel."""
+    ours, theirs = HeadNorm(32), nn.RMSNorm(32)
+    with torch.no_grad():
+        for norm in (ours, theirs):
+            norm.weight.copy_(torch.linspace(0.5, 2, 32))
+    heads = torch.randn(2, 5, 3, 32)
+    torch.testing.assert_close(ours(heads), theirs(heads), rtol=0, atol=0)
+    low = ours(heads.bfloat16())
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low.float(), theirs(heads), rtol=2e-2, atol=2e-2)
 
 
 def test_one_dial_grows_to_600_million() -> None:

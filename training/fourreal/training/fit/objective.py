@@ -1,7 +1,6 @@
 """What a step minimises: the velocity loss of a batch, whole or computed in parts.
 
-All that is random about it is drawn at once, for the whole batch and on the CPU: so neither the number of parts nor
-the device changes what is learnt.
+All that is random about it is drawn at once for the whole batch, so the number of parts does not change what is learnt.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from fourreal.training.data.batches import Batch, clean_frames
 from fourreal.training.engine.base import Engine
 from fourreal.training.model import Backbone, BackboneConfig, GridModel, Text, Upsampler, UpsamplerConfig
-from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, velocity_error, weighted
+from fourreal.training.model.flow import TimeSampling, add_noise, draw_noise, sample_times, velocity_error, weighted
 from fourreal.training.model.upsampler import draw_upsampling, upsampling_error
 
 Forward = Callable[..., Tensor]
@@ -27,8 +26,8 @@ Drawn = dict[str, Tensor]
 class Objective(Protocol):
     """A loss in two halves: one draws, the other computes and may be called with some of the samples only."""
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Drawn:
-        """A batch with its diffusion times and noise; `generator` is one of the CPU."""
+    def draw(self, batch: Batch, generator: torch.Generator, device: torch.device) -> Drawn:
+        """A batch with its diffusion times, and noise on the device; `generator` is one of the CPU."""
 
     def error(self, forward: Forward, drawn: Drawn) -> Tensor:
         """The squared error of each frame, [B, F], 0 where frames are given."""
@@ -40,11 +39,11 @@ class FlowObjective:
     def __init__(self, config: BackboneConfig, sampling: TimeSampling) -> None:
         self.config, self.sampling = config, sampling
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Drawn:
+    def draw(self, batch: Batch, generator: torch.Generator, device: torch.device) -> Drawn:
         """See `Objective`."""
         drawn = {"frames": batch.frames, "given": batch.given}
         drawn["time"] = sample_times(len(batch.frames), generator, self.sampling)
-        drawn["noise"] = torch.randn(batch.clean_shape, generator=generator)
+        drawn["noise"] = draw_noise(batch.clean_shape, generator, device)
         if batch.context is not None:
             drawn["context"] = batch.context
         if batch.text is not None:
@@ -68,9 +67,9 @@ class UpsamplerObjective:
     def __init__(self, config: UpsamplerConfig, sampling: TimeSampling) -> None:
         self.config, self.sampling = config, sampling
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> Drawn:
+    def draw(self, batch: Batch, generator: torch.Generator, device: torch.device) -> Drawn:
         """See `Objective`."""
-        drawn = draw_upsampling(batch.clean_shape, self.config, generator, self.sampling)
+        drawn = draw_upsampling(batch.clean_shape, self.config, generator, device, self.sampling)
         return {"frames": batch.frames, "given": batch.given, **drawn}
 
     def error(self, forward: Forward, drawn: Drawn) -> Tensor:
@@ -106,7 +105,7 @@ def accumulate(
     engine: Engine, objective: Objective, batch: Batch, generator: torch.Generator, parts: int, device: torch.device
 ) -> BatchLoss:
     """Forward and backward of a batch, in `parts` of equal size one after the other; the gradients add up."""
-    drawn = objective.draw(batch, generator)
+    drawn = objective.draw(batch, generator, device)
     unknown = (~drawn["given"]).flatten(1).sum(dim=1)
     losses: list[Tensor] = []
     for part in _split(drawn, parts):

@@ -32,7 +32,7 @@ class Validation:
         counts: dict[str, float] = defaultdict(float)
         for number, batch in enumerate(self._batches):
             generator = torch.Generator().manual_seed(number * self._worker.world + self._worker.rank)
-            drawn = self._objective.draw(batch, generator)
+            drawn = self._objective.draw(batch, generator, device)
             error = self._objective.error(engine.forward, {name: part.to(device) for name, part in drawn.items()})
             unknown = (~drawn["given"]).flatten(1).sum(dim=1).clamp_min(1)
             losses = error.flatten(1).sum(dim=1).cpu() / unknown

@@ -9,6 +9,7 @@ Shape legend: B samples, F any frame axes (N of a sequence, or V T of a grid), C
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -66,6 +67,18 @@ def sample_times(batch: int, generator: torch.Generator, sampling: TimeSampling 
         times = logits.sigmoid()
     pure_noise = torch.rand(batch, generator=generator) < sampling.pure_noise
     return torch.where(pure_noise, torch.ones_like(times), shift_time(times, sampling.shift))
+
+
+def draw_noise(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Standard normal numbers on the device; `generator` is one of the CPU.
+
+    On a CPU they are the generator's own. A GPU draws its own from a seed of it: drawn on the CPU, they would take
+    longer than all else in a step of a small model.
+    """
+    if device.type == "cpu":
+        return torch.randn(*shape, generator=generator)
+    seed = int(torch.randint(1 << 62, (), generator=generator))
+    return torch.randn(*shape, generator=torch.Generator(device).manual_seed(seed), device=device)
 
 
 def shift_time(time: Time, shift: float) -> Time:

@@ -29,7 +29,7 @@ from torch.nn import functional
 from fourreal.training.model.backbones.base import FIXED_VIEW
 from fourreal.training.model.backbones.pixel import PixelBackbone
 from fourreal.training.model.backbones.pixel_config import PixelConfig
-from fourreal.training.model.flow import TimeSampling, add_noise, sample_times, to_velocity, velocity_error
+from fourreal.training.model.flow import TimeSampling, add_noise, draw_noise, sample_times, to_velocity, velocity_error
 from fourreal.training.model.sampling import SAMPLERS, Sampling, seeded_noise
 from fourreal.training.model.windows import Frames, seed_at
 
@@ -176,15 +176,19 @@ def shrink(frames: Tensor, config: UpsamplerConfig) -> Tensor:
 
 
 def draw_upsampling(
-    shape: torch.Size, config: UpsamplerConfig, generator: torch.Generator, sampling: TimeSampling | None = None
+    shape: torch.Size,
+    config: UpsamplerConfig,
+    generator: torch.Generator,
+    device: torch.device,
+    sampling: TimeSampling | None = None,
 ) -> dict[str, Tensor]:
-    """What is random about the loss of frames of shape [B, N, 3, H, W], by name; `generator` is one of the CPU."""
+    """What is random about the loss of frames of shape [B, N, 3, H, W], by name: noise on the device."""
     low_size = (*shape[:3], config.low_height, config.low_width)
     return {
         "time": sample_times(shape[0], generator, sampling),
-        "noise": torch.randn(shape, generator=generator),
+        "noise": draw_noise(shape, generator, device),
         "level": torch.rand(shape[0], generator=generator) * config.most_augmentation,
-        "low_noise": torch.randn(low_size, generator=generator),
+        "low_noise": draw_noise(low_size, generator, device),
     }
 
 
@@ -204,6 +208,6 @@ def upsampler_loss(model: Upsampler, frames: Tensor, generator: torch.Generator)
 
     Diffusion times, noise and the levels of the augmentation are drawn from `generator`, a generator of the CPU.
     """
-    drawn = draw_upsampling(frames.shape, model.config, generator)
+    drawn = draw_upsampling(frames.shape, model.config, generator, frames.device)
     on_device = {name: tensor.to(frames.device) for name, tensor in drawn.items()}
     return upsampling_error(model, model.config, frames, on_device).mean()

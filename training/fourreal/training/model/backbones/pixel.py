@@ -45,6 +45,14 @@ class TimeEmbedding(nn.Module):
         return embedded
 
 
+class HeadNorm(nn.RMSNorm):
+    """RMSNorm in the precision of what it norms: a GPU has no fused kernel for bfloat16 and a weight in float32."""
+
+    def forward(self, heads: Tensor) -> Tensor:
+        """[..., D] to [..., D]."""
+        return functional.rms_norm(heads, self.normalized_shape, self.weight.to(heads.dtype), self.eps)
+
+
 class Attention(nn.Module):
     """Self-attention over all tokens of a sequence, with normalised queries and keys."""
 
@@ -52,8 +60,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(hidden_dim, 3 * hidden_dim)
-        self.query_norm = nn.RMSNorm(hidden_dim // heads)
-        self.key_norm = nn.RMSNorm(hidden_dim // heads)
+        self.query_norm = HeadNorm(hidden_dim // heads)
+        self.key_norm = HeadNorm(hidden_dim // heads)
         self.out = nn.Linear(hidden_dim, hidden_dim)
 
     def forward(self, tokens: Tensor, rotary: Tensor, attend: Attend) -> Tensor:
