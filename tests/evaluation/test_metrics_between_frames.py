@@ -15,6 +15,7 @@ from fourreal.evaluation.metrics import (
     WarpingError,
     all_metrics,
     choose_metrics,
+    epipolar,
 )
 from fourreal.evaluation.metrics.epipolar import fundamental, inlier_share, match, symmetric_distance
 from fourreal.platform.cameras import intrinsics, orbit
@@ -128,6 +129,16 @@ def test_views_agree_with_their_cameras_and_not_with_others() -> None:
     inliers = EpipolarInliers().compute(comparison(grid)).value
     assert inliers is not None
     assert inliers > 0.9
+
+
+def test_both_metrics_of_matches_look_for_points_in_each_frame_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, cameras = around_a_wall()
+    alone = TSED().compute(comparison(grid, cameras)).value, EpipolarInliers().compute(comparison(grid, cameras)).value
+    seen, found = [], epipolar._keypoints
+    monkeypatch.setattr(epipolar, "_keypoints", lambda image: seen.append(1) or found(image))
+    sample = comparison(grid, cameras)
+    assert (TSED().compute(sample).value, EpipolarInliers().compute(sample).value) == alone
+    assert len(seen) == grid.shape[0] * grid.shape[1]
 
 
 def test_cameras_without_epipolar_lines_are_refused_not_scored() -> None:

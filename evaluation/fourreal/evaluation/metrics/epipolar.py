@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,10 @@ _LEAST_STEP = 1e-6
 """Between neighbouring cameras, in parts of their distance from the origin (at least 1 m)."""
 
 Points = npt.NDArray[np.float64]
+Keypoints = tuple[Points, npt.NDArray[np.float32]]
+"""Points `[N, 2]`, pixels, and their descriptors `[N, 128]`."""
+_MATCHES: WeakKeyDictionary[Comparison, list[tuple[int, Points, Points]]] = WeakKeyDictionary()
+"""Of samples that are still being scored: both metrics read the same matches, which are most of their time."""
 
 
 class TSED(SampleMetric):
@@ -43,7 +49,7 @@ class TSED(SampleMetric):
         intrinsics, poses = sample.cameras
         check_cameras(intrinsics, poses)
         agree, enough, pairs = 0, 0, 0
-        for v, one, other in _neighbours(sample.grid):
+        for v, one, other in _neighbours(sample):
             pairs += 1
             if len(one) < LEAST_MATCHES:
                 continue
@@ -70,7 +76,7 @@ class EpipolarInliers(SampleMetric):
         """See `SampleMetric.measure`."""
         assert sample.grid is not None
         shares, pairs = [], 0
-        for _, one, other in _neighbours(sample.grid):
+        for _, one, other in _neighbours(sample):
             pairs += 1
             if len(one) < LEAST_MATCHES:
                 continue
@@ -125,9 +131,11 @@ def symmetric_distance(matrix: npt.NDArray[np.float64], one: Points, other: Poin
 
 def match(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> tuple[Points, Points]:
     """Points of SIFT matches that pass Lowe's ratio test both ways, `[N, 2]` each, pixel centres at +0.5."""
-    scale = max(1.0, _ENLARGE_TO_PX / one.shape[0])
-    found = [_keypoints(image, scale) for image in (one, other)]
-    (points, descriptors), (other_points, other_descriptors) = found
+    return _match(_keypoints(one), _keypoints(other))
+
+
+def _match(one: Keypoints, other: Keypoints) -> tuple[Points, Points]:
+    (points, descriptors), (other_points, other_descriptors) = one, other
     if min(len(points), len(other_points)) < 2:
         return np.zeros((0, 2)), np.zeros((0, 2))
     there = _best(descriptors, other_descriptors)
@@ -139,12 +147,17 @@ def match(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> tuple[Poi
     return points[left], other_points[right]
 
 
-def _neighbours(grid: npt.NDArray[np.uint8]) -> list[tuple[int, Points, Points]]:
+def _neighbours(sample: Comparison) -> list[tuple[int, Points, Points]]:
     """Matches between views v and v + 1 at every time, as (v, points, points)."""
+    grid = sample.grid
+    assert grid is not None
     V, T = grid.shape[:2]
     if V < 2:
         raise Unavailable("the grid has one view: there is nothing to compare it with")
-    return [(v, *match(grid[v, t], grid[v + 1, t])) for t in range(T) for v in range(V - 1)]
+    if sample not in _MATCHES:
+        found = [[_keypoints(grid[v, t]) for v in range(V)] for t in range(T)]
+        _MATCHES[sample] = [(v, *_match(views[v], views[v + 1])) for views in found for v in range(V - 1)]
+    return _MATCHES[sample]
 
 
 def _require(enough: int, pairs: int) -> None:
@@ -152,7 +165,8 @@ def _require(enough: int, pairs: int) -> None:
         raise Unavailable(f"none of {pairs} pairs of views has {LEAST_MATCHES} SIFT matches")
 
 
-def _keypoints(image: npt.NDArray[np.uint8], scale: float) -> tuple[Points, npt.NDArray[np.float32]]:
+def _keypoints(image: npt.NDArray[np.uint8]) -> Keypoints:
+    scale = max(1.0, _ENLARGE_TO_PX / image.shape[0])
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if scale > 1:
         gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
