@@ -284,6 +284,8 @@ def test_workers_that_need_gpus_are_as_many_as_there_are(tmp_path: Path) -> None
     assert room_for_workers(job, {"CPU": 8.0, "GPU": 2.0}) == 8
     for workers, room in ((None, 2), (1, 1), (5, 2)):
         assert room_for_workers(replace(job, workers=workers, gpus_per_worker=1), {"CPU": 8.0, "GPU": 2.0}) == room
+    for share, room in ((0.5, 4), (0.0625, 32), (0.3333, 6)):
+        assert room_for_workers(replace(job, gpus_per_worker=share), {"CPU": 8.0, "GPU": 2.0}) == room
     with pytest.raises(UserError, match="numbers needs a GPU, but Ray counts none"):
         room_for_workers(replace(job, gpus_per_worker=1), {"CPU": 8.0})
 

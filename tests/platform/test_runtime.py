@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 from fourreal.platform import video
 from fourreal.platform.errors import UserError
-from fourreal.platform.runtime import stop_head
+from fourreal.platform.runtime import join_environment, ray_is_ours, stop_head
 from fourreal.platform.submit import ROOMS, entrypoint, runtime_env
 
 LOOPBACK = ("127.", "::1", "::ffff:127.")
@@ -28,6 +28,19 @@ with ray_session(1):
     print("ready", ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
 """
+
+
+def test_ray_is_ours_where_the_command_or_the_one_that_started_it_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_ADDRESS", *join_environment("")):
+        monkeypatch.delenv(name, raising=False)
+    assert ray_is_ours()
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert not ray_is_ours()
+    for name, value in join_environment("127.0.0.1:1").items():
+        monkeypatch.setenv(name, value)
+    assert ray_is_ours()
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
+    assert not ray_is_ours()
 
 
 @pytest.fixture(scope="module")

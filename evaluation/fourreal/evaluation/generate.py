@@ -19,6 +19,7 @@ from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.config import as_yaml, command
 from fourreal.platform.datajob import DataJob, Item, JobSummary, preview_data_job, run_data_job
 from fourreal.platform.errors import UserError
+from fourreal.platform.runtime import check_gpu_share
 from fourreal.platform.storage import Storage
 from fourreal.training.model.sampling import SamplerName, Sampling
 
@@ -70,6 +71,8 @@ class Config:
     workers: int | None = None
     """Worker processes, one core (or GPU) each (default: all of them)."""
     device: Device = "cpu"
+    gpu_share: float = 1.0
+    """Part of a GPU that a worker takes with --device cuda: with 0.25, four of them share one."""
     retry_quarantined: bool = False
     dry_run: bool = False
     """Check settings and sources, print what would be made, and make nothing."""
@@ -91,6 +94,7 @@ def generate(config: Config) -> JobSummary:
 def _data_job(config: Config) -> DataJob:
     if config.limit is not None and config.limit < 1:
         raise UserError(f"--limit must be at least 1, not {config.limit}")
+    check_gpu_share(config.gpu_share)
     settings = _settings(config)
     return DataJob(
         name="generate",
@@ -100,7 +104,7 @@ def _data_job(config: Config) -> DataJob:
         make_processor=partial(make_generator, config.model, config.upsampler, config.conditions, settings),
         items_per_shard=config.items_per_shard,
         workers=config.workers,
-        gpus_per_worker=1 if config.device == "cuda" else 0,
+        gpus_per_worker=config.gpu_share if config.device == "cuda" else 0,
         lossless=True,  # given frames must come back exactly, and scores must not depend on JPEG
         retry_quarantined=config.retry_quarantined,
         config_yaml=as_yaml(config),

@@ -15,6 +15,7 @@ from pathlib import Path
 from fourreal.platform.errors import UserError
 
 DASHBOARD_PORT = 8265
+_OURS = "FOURREAL_OWN_RAY"
 
 # The second line makes Ray take 127.0.0.1 for this node's address, as it does on macOS; on Linux it would look for
 # one that other hosts can reach and listen there, even when told otherwise (ray.init(_node_ip_address=...)).
@@ -52,11 +53,28 @@ def ray_session(cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
+def join_environment(address: str) -> dict[str, str]:
+    """What tells processes started by this one, whose `ray_session` is at that address, to use it as theirs."""
+    return {"RAY_ADDRESS": address, _OURS: address}
+
+
+def ray_is_ours() -> bool:
+    """Whether Ray ends with the command that is running: one of this machine alone, without a dashboard."""
+    address = os.environ.get("RAY_ADDRESS")
+    return not address or os.environ.get(_OURS) == address
+
+
 def compute_in_this_thread() -> None:
     """For Ray's workers: OpenCV would start a thread for each core of the machine in each of them."""
     import cv2
 
     cv2.setNumThreads(1)
+
+
+def check_gpu_share(share: float) -> None:
+    """UserError for a part of a GPU that no worker can take."""
+    if not 0 < share <= 1:
+        raise UserError(f"--gpu-share is {share:g}: give a part of a GPU, above 0 and at most 1")
 
 
 def start_head(cpus: int | None = None, dashboard_port: int = DASHBOARD_PORT) -> str:

@@ -15,6 +15,7 @@ from configs import SMALL, config_of
 
 from fourreal.platform.errors import UserError
 from fourreal.training.engine.torch import TorchEngine
+from fourreal.training.run.launch import scaling
 from fourreal.training.run.preflight import check_room, reckon
 from fourreal.training.stage.assembly import build_model
 from fourreal.training.stage.settings import StageSettings, stage_settings
@@ -26,6 +27,22 @@ MakeFolder = Callable[..., str]
 def settings_of(folder: str, out: Path, **fields: Any) -> StageSettings:
     fields = {"model": SMALL, "views": 3, "times": 3, "batch_size": 2, "workers": 1, **fields}
     return stage_settings(config_of((folder,), str(out), **fields))
+
+
+def test_workers_take_gpus_or_parts_of_them_where_there_are_enough_and_cores_otherwise(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    two = {"workers": 2, "engine": {"kind": "deepspeed"}}
+    whole = settings_of(make_folder("a"), tmp_path / "out", **two)
+    shared = settings_of(make_folder("b"), tmp_path / "out", gpu_share=0.25, **two)
+    machine = {"CPU": 4.0, "GPU": 1.0}
+    assert scaling(shared, machine) == {
+        "num_workers": 2, "use_gpu": True, "resources_per_worker": {"CPU": 1, "GPU": 0.25}
+    }  # fmt: skip
+    assert scaling(whole, machine) == {"num_workers": 2, "use_gpu": False}
+    assert scaling(whole, {"CPU": 4.0, "GPU": 2.0})["resources_per_worker"]["GPU"] == 1
+    with pytest.raises(UserError, match="the cluster has 1 cores: lower --workers 2"):
+        scaling(whole, {"CPU": 1.0})
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])

@@ -43,6 +43,8 @@ def test_bad_input_is_one_sentence_before_any_worker_starts(
     nothing_new = refused(capsys, *grid, "--model.architecture", "fused", "--model.train", "sync-only")
     assert "the fused architecture adds no parameters" in nothing_new
     assert "give at least 1" in refused(capsys, *common, "--data", good, "--steps", "0")
+    for share in ("0", "1.5"):
+        assert "above 0 and at most 1" in refused(capsys, *common, "--data", good, "--gpu-share", share)
     assert not Path(out).exists()
 
 

@@ -71,8 +71,8 @@ class DataJob:
     items_per_shard: int = 8
     workers: int | None = None
     """Worker processes, one core each; None: one for each core of the cluster, or for each GPU if they need one."""
-    gpus_per_worker: int = 0
-    """GPUs of each worker process, which sees no others."""
+    gpus_per_worker: float = 0
+    """GPUs of each worker process, which sees no others; below 1, so many workers share one."""
     lossless: bool = False
     retry_quarantined: bool = False
     config_yaml: str = ""
@@ -310,7 +310,7 @@ def room_for_workers(job: DataJob, resources: Mapping[str, float]) -> int:
     """How many workers there can be. Raises UserError when none finds its GPU: Ray would wait for one for ever."""
     if job.gpus_per_worker == 0:
         return job.workers or int(resources.get("CPU", 1))
-    room = int(resources.get("GPU", 0)) // job.gpus_per_worker
+    room = int(resources.get("GPU", 0) / job.gpus_per_worker)
     if room < 1:
         raise UserError(f"{job.name} needs a GPU, but Ray counts none here: start Ray with --num-gpus, or use the CPU")
     return min(room, job.workers or room)

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ from typing import Any
 from fourreal.platform import tracking
 from fourreal.platform.errors import UserError
 from fourreal.platform.repeating import repeating
-from fourreal.platform.runtime import ray_session
+from fourreal.platform.runtime import ray_is_ours, ray_session
 from fourreal.platform.shards import list_shards, shards_sha256
 from fourreal.platform.storage import Storage
 from fourreal.platform.storage_errors import StorageError
@@ -34,7 +34,7 @@ from fourreal.training.workers.watchdog import take_report
 
 RUN_FILE = "run.json"
 _RAY_FOLDER = "ray"
-_MAY_CHANGE = ("checkpoints.", "restarts.", "samples.", "validation", "data.loader.", "workers")
+_MAY_CHANGE = ("checkpoints.", "restarts.", "samples.", "validation", "data.loader.", "workers", "gpu_share")
 """Groups of settings that do not touch what is learned: a run may go on with others."""
 EXPERIMENT = "training"
 _LINE_EVERY_S = 5.0
@@ -119,21 +119,17 @@ def _fit(order: WorkOrder) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = order.settings
-    alone = not os.environ.get("RAY_ADDRESS")
+    alone = ray_is_ours()
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")  # a dead worker is replaced a second sooner
     if alone:  # Ray on this machine alone, which nobody drains: a process less to start
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    resources = ray.cluster_resources()
-    use_gpu = resources.get("GPU", 0) >= settings.workers
-    if not use_gpu and resources.get("CPU", 0) < settings.workers:
-        raise UserError(f"the cluster has {resources.get('CPU', 0):.0f} cores: lower --workers {settings.workers}")
     # Longer than the watchdog's, which knows who is to blame. A process group's own timeout names nobody.
     group_timeout_s = int(2 * settings.restarts.hang_timeout_s) + 60
     trainer = TorchTrainer(
         run_worker,
         torch_config=TorchConfig(timeout_s=group_timeout_s),
         train_loop_config={"order": order},
-        scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=use_gpu),
+        scaling_config=ScalingConfig(**scaling(settings, ray.cluster_resources())),
         run_config=RunConfig(
             name=_RAY_FOLDER,
             storage_path=settings.storage.root if settings.storage.is_local else settings.out,
@@ -153,6 +149,19 @@ def _fit(order: WorkOrder) -> None:
         raise UserError(f"Ray stopped in the middle ({type(error).__name__}): run the same command to go on") from error
     if not settings.storage.exists(RESULT_FILE):
         raise UserError(read_reason(settings.storage) or "the workers ended without a result: run the same command")
+
+
+def scaling(settings: StageSettings, resources: Mapping[str, float]) -> dict[str, Any]:
+    """What Ray Train is asked for, by the field of its `ScalingConfig`: GPUs where there are enough, cores otherwise.
+
+    UserError where there are too few of either.
+    """
+    workers, share = settings.workers, settings.gpu_share
+    if resources.get("GPU", 0) >= workers * share:
+        return {"num_workers": workers, "use_gpu": True, "resources_per_worker": {"CPU": 1, "GPU": share}}
+    if (cores := resources.get("CPU", 0)) < workers:
+        raise UserError(f"the cluster has {cores:.0f} cores: lower --workers {workers}")
+    return {"num_workers": workers, "use_gpu": False}
 
 
 def _spare_the_cleaner(trainer: Any) -> None:

@@ -101,7 +101,8 @@ def _frames(settings: StageSettings, bucket: BatchShape) -> tuple[int, tuple[int
 
 def _check_memory(settings: StageSettings, need: Need) -> None:
     if torch.cuda.is_available() and torch.cuda.device_count() >= settings.workers:
-        have, where = torch.cuda.get_device_properties(0).total_memory, "a GPU here has"
+        have = int(torch.cuda.get_device_properties(0).total_memory * settings.gpu_share)
+        where = "a GPU here has" if settings.gpu_share == 1 else f"--gpu-share {settings.gpu_share:g} of a GPU here has"
     else:
         have, where = _memory_bytes() // settings.workers, f"this machine has for each of {settings.workers} workers"
     if need.worker > have:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fourreal.platform.errors import UserError
+from fourreal.platform.runtime import check_gpu_share
 from fourreal.training.model import Architecture, TrainPolicy, check_policy
 from fourreal.training.settings.config import Config
 from fourreal.training.settings.groups import OptimizerSettings
@@ -51,6 +52,7 @@ def _check_counts(config: Config) -> None:
     for name, count in counts.items():
         if count < 1:
             raise UserError(f"--{name} is {count}: give at least 1")
+    check_gpu_share(config.gpu_share)
     if min(config.guard.max_rollbacks, config.restarts.grace_s) < 0:
         raise UserError("--guard.max-rollbacks and --restarts.grace-s must be 0 or more")
     if config.restarts.hang_timeout_s <= 0:

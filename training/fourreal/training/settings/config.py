@@ -52,6 +52,8 @@ class Config:
     """Times of a training grid, and frames of a fixed-view sequence."""
     workers: int = 2
     """Worker processes, one core or one GPU each."""
+    gpu_share: float = 1.0
+    """Part of a GPU that a worker takes, where there are any: with 0.25, four small runs share one."""
     seed: int = 0
     dry_run: bool = False
     """Check settings, data and room, print what would be trained, and start nothing."""

@@ -38,6 +38,7 @@ class StageSettings:
     """Folder of the exported model that the stage starts from."""
     steps: int
     workers: int
+    gpu_share: float
     seed: int
     diffusion: TimeSampling
     optimizer: OptimizerSettings
@@ -86,6 +87,7 @@ def stage_settings(config: Config) -> StageSettings:
         start_from=start_from,
         steps=config.steps,
         workers=config.workers,
+        gpu_share=config.gpu_share,
         seed=config.seed,
         diffusion=config.diffusion,
         optimizer=config.optimizer,
