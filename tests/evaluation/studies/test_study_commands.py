@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +45,9 @@ class _Recording(Jobs):
         (out / "run.json").write_text(json.dumps({"mlflow_run_id": "1"}))
         (out / "result.json").write_text(json.dumps({"wall_s": 1.0}))
 
+    def gpu_share(self, parallel: int) -> float:
+        return 1 / parallel
+
 
 @pytest.fixture
 def all_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
@@ -65,6 +69,20 @@ def test_arms_differ_in_what_makes_them_arms_and_in_nothing_else(all_arms: Confi
     assert mine["regression"] ^ soft == {"--diffusion.pure-noise=0.5", "--diffusion.pure-noise=1.0"}
     assert mine["soft-without-rendered"] ^ soft == {"RENDERED", "--mixture.weights", "0.75", "0.25"}
     assert mine["soft-without-pseudo-4d"] ^ soft == {"PSEUDO", "--mixture.weights", "0.75", "0.25"}
+
+
+def test_runs_that_train_at_a_time_share_what_gpus_there_are(all_arms: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = _Recording()
+    config = replace(all_arms, fit=replace(all_arms.fit, parallel=4))
+    train_arms(config, DATA, jobs, Ledger.open(config))
+    assert all("--gpu-share=0.25" in command for command in jobs.commands.values())
+    monkeypatch.setattr(Jobs, "ray", lambda self: "")
+    for gpus, parallel, share in ((1, 3, 0.3333), (2, 3, 0.6666), (8, 3, 1.0), (0, 3, 1.0)):
+        fake = SimpleNamespace(cluster_resources=lambda gpus=gpus: {"CPU": 2.0, "GPU": float(gpus)})
+        monkeypatch.setitem(sys.modules, "ray", fake)
+        found = Jobs(Path(), ExitStack()).gpu_share(parallel)
+        assert found == share
+        assert found == 1 or found * parallel <= gpus
 
 
 def test_arms_that_are_trained_are_not_trained_again(all_arms: Config) -> None:

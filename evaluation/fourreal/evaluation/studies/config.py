@@ -75,7 +75,8 @@ class FitSettings:
     workers: int = 1
     """Workers of one training run."""
     parallel: int = 2
-    """Training runs at a time: on cores, two of one worker are faster than one of two."""
+    """Training runs at a time, and sets of grids that are generated and scored: on cores, two of one worker are faster
+    than one of two. On fewer GPUs than that they share them."""
     engine: Literal["deepspeed", "torch"] = "torch"
     checkpoints_every: int = 100
     """Steps between checkpoints, and between points of the validation curve."""
@@ -174,13 +175,17 @@ def cpu() -> dict[str, Any]:
 
 
 def gpu() -> dict[str, Any]:
-    """Meant for under 25 minutes on one H100, never run: larger frames, grids and models."""
+    """For one H100 or H200: larger frames, grids, moves and models."""
     return {
-        "views": 8, "times": 8, "height": 64, "width": 64, "device": "cuda", "bar": "gpu",
-        "data": {"train_assets": 960, "videos": 192, "held_out_assets": 64, "arc_degrees": (15.0, 75.0), "fps": 8.0},
+        "views": 8, "times": 8, "height": 48, "width": 48, "device": "cuda", "bar": "gpu",
+        "data": {
+            "train_assets": 480, "grids_per_asset": 2, "clips_per_video": 4, "held_out_assets": 40,
+            "real_grids_per_asset": 6, "arc_degrees": (10.0, 45.0), "fps": 8.0,
+        },
         "fit": {
-            "size": "tiny", "base_steps": 4000, "base_batch_size": 64, "base_lr": 1e-3, "grid_steps": 800,
-            "grid_batch_size": 16, "grid_lr": 5e-4, "ema_decay": 0.995, "parallel": 1,
+            "size": "tiny", "patch_size": 8, "base_steps": 600, "base_batch_size": 64, "base_lr": 1e-3,
+            "grid_steps": 500, "grid_batch_size": 16, "grid_lr": 1e-3, "ema_decay": 0.995, "parallel": 16,
+            "checkpoints_every": 200,
         },
     }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 from threading import Lock
 
 from fourreal.platform.errors import UserError
-from fourreal.platform.runtime import ray_session
+from fourreal.platform.runtime import join_environment, ray_session
+
+_SHARES = 10_000
+"""Parts in which Ray counts a GPU."""
 
 
 class Jobs:
@@ -28,7 +32,7 @@ class Jobs:
         log = self._logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         print(f"$ fourreal {command} {shlex.join(arguments)}", flush=True)
-        environment = {**os.environ, "RAY_ADDRESS": self.ray()}
+        environment = {**os.environ, **join_environment(self.ray())}
         line = [sys.executable, "-m", "fourreal.platform.cli", command, *arguments]
         with log.open("ab") as output:
             status = subprocess.run(line, stdout=output, stderr=output, env=environment, check=False).returncode
@@ -37,6 +41,14 @@ class Jobs:
             raise UserError(
                 f"{name} ended with status {status} ({''.join(last)[:300]}): see {log}; the same command goes on"
             )
+
+    def gpu_share(self, parallel: int) -> float:
+        """The part of a GPU for each of so many processes at a time; 1 where there is one for each, or none at all."""
+        self.ray()
+        import ray
+
+        gpus = ray.cluster_resources().get("GPU", 0)
+        return min(1.0, math.floor(_SHARES * gpus / parallel) / _SHARES) if gpus else 1.0
 
     def ray(self) -> str:
         """Address of the Ray that all jobs share. It ends with the study, and so do they, however that ends."""

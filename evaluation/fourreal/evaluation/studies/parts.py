@@ -45,7 +45,7 @@ def check_parts(config: Config, tests: Mapping[str, str], ledger: Ledger) -> dic
     def work(arm: str) -> Record:
         model = load_model(model_of(arm_folder(config, arm, 0)), "grid")
         assert isinstance(model, GridModel)
-        parts = take_apart(model.eval())
+        parts = take_apart(model.eval().to(config.device))
         return {
             test: {name: _psnr(part, Shelf(Storage(folder)), config.seed) for name, part in parts.items()}
             for test, folder in tests.items()

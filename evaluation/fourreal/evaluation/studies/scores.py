@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
 
 from fourreal.evaluation.generate import Config as GenerateConfig
 from fourreal.evaluation.generate import generate
@@ -18,6 +25,7 @@ from fourreal.evaluation.studies.jobs import Jobs
 from fourreal.evaluation.studies.ledger import Ledger, Record
 from fourreal.evaluation.studies.training import arm_folder, model_of
 from fourreal.platform.errors import UserError
+from fourreal.platform.runtime import compute_in_this_thread
 from fourreal.platform.storage import Storage
 
 TRUE = "true grids"
@@ -42,35 +50,77 @@ def cell_of(arm: str, seed: int, test: str, steps: int) -> str:
     return f"arms/{arm}/seed-{seed}/{test}-{steps}"
 
 
+@dataclass(frozen=True)
+class _Cell:
+    """Grids of one test set by an arm and seed in so many steps."""
+
+    arm: str
+    seed: int
+    test: str
+    steps: int
+    references: str
+
+    @property
+    def name(self) -> str:
+        return cell_of(self.arm, self.seed, self.test, self.steps)
+
+
 def generate_and_score(config: Config, tests: Mapping[str, str], jobs: Jobs, ledger: Ledger) -> None:
-    """Every arm, seed, test set and number of steps that has no record yet; then the baselines."""
-    metrics = metrics_of(config)
-    for seed in range(config.seeds):
-        for arm in config.arms:
-            for test, references in tests.items():
-                for steps in ARMS[arm].steps(config.sampling_steps):
-                    cell = cell_of(arm, seed, test, steps)
-                    if ledger.find(cell) is None:
-                        folder = _generate(config, jobs, arm, seed, test, steps, references)
-                        ledger.finish(cell, scores_as_json(_score(folder, references, metrics)))
-                        print(f"scored  {cell}", flush=True)
-    for test, references in tests.items():
-        first = generated_folder(config, config.arms[0], 0, test, ARMS[config.arms[0]].steps(config.sampling_steps)[0])
-        cell = f"baselines/{test}"
-        if ledger.find(cell) is None:
-            scored = score_baselines(pairs_of(first, references), metrics)
-            ledger.finish(cell, {method: scores_as_json(tallies) for method, tallies in scored.items()})
+    """Every arm, seed, test set and number of steps that has no record yet, some at a time; then the baselines."""
+    cells = [
+        _Cell(arm, seed, test, steps, references)
+        for seed in range(config.seeds)
+        for arm in config.arms
+        for test, references in tests.items()
+        for steps in ARMS[arm].steps(config.sampling_steps)
+    ]
+    waiting = [cell for cell in cells if ledger.find(cell.name) is None]
+    blank = {test: folder for test, folder in tests.items() if ledger.find(f"baselines/{test}") is None}
+    if not waiting and not blank:
+        return
+    share = jobs.gpu_share(config.fit.parallel)
+    processes = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(config.fit.parallel, processes, _join_ray, (jobs.ray(),)) as pool:
+        try:
+            futures = {pool.submit(_generate_and_score, config, cell, share): cell for cell in waiting}
+            for future in as_completed(futures):
+                ledger.finish(futures[future].name, future.result())
+                print(f"scored  {futures[future].name}", flush=True)
+            for test, references in blank.items():
+                ledger.finish(f"baselines/{test}", _baselines(pool, config, test, references))
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that generated and scored grids was ended (for want of memory?): run the same command, "
+                "with a smaller --fit.parallel"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # those that run are finished
+            raise
 
 
-def score_baselines(pairs: Iterable[Pair], metrics: Sequence[Metric]) -> dict[str, Tallies]:
-    """Every baseline under every metric, and the true grids under those that compare with nothing."""
-    alone = [metric for metric in metrics if not {"reference", "mask", "reference_grid"} & metric.needs]
-    found: dict[str, Tallies] = {}
-    for pair in pairs:
-        for method, frames in baseline_frames(pair).items():
-            _add(found.setdefault(method, {}), pair.compare(frames), metrics)
-        _add(found.setdefault(TRUE, {}), pair.compare(pair.reference), alone)
-    return found
+def _baselines(pool: ProcessPoolExecutor, config: Config, test: str, references: str) -> Record:
+    """By method; a generated folder, whichever, says which frames were given."""
+    arm = config.arms[0]
+    folder = generated_folder(config, arm, 0, test, ARMS[arm].steps(config.sampling_steps)[0])
+    tallies: dict[str, Tallies] = {}
+    for scored in pool.map(partial(_score_baselines, config, folder, references), Shelf(Storage(references)).keys):
+        for method, of_grid in scored.items():
+            _merge(tallies.setdefault(method, {}), of_grid, metrics_of(config))
+    return {method: scores_as_json(of_method) for method, of_method in tallies.items()}
+
+
+def _join_ray(address: str) -> None:
+    """For every process of the pool: the study's Ray is its own too."""
+    os.environ["RAY_ADDRESS"] = address
+    compute_in_this_thread()
+
+
+def _generate_and_score(config: Config, cell: _Cell, gpu_share: float) -> Record:
+    log = config.out / "logs" / f"{cell.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as output, redirect_stdout(output), redirect_stderr(output):
+        folder = _generate(config, cell, gpu_share)
+        return scores_as_json(_score(folder, cell.references, metrics_of(config)))
 
 
 def pairs_of(folder: str, references: str, keys: Sequence[str] | None = None) -> Iterator[Pair]:
@@ -97,22 +147,35 @@ def scores_from_json(record: Record) -> Tallies:
     }
 
 
-def _generate(config: Config, jobs: Jobs, arm: str, seed: int, test: str, steps: int, conditions: str) -> str:
-    out = generated_folder(config, arm, seed, test, steps)
-    jobs.ray()
+def _generate(config: Config, cell: _Cell, gpu_share: float) -> str:
+    out = generated_folder(config, cell.arm, cell.seed, cell.test, cell.steps)
     settings = GenerateConfig(
-        model=model_of(arm_folder(config, arm, seed)),
-        conditions=conditions,
+        model=model_of(arm_folder(config, cell.arm, cell.seed)),
+        conditions=cell.references,
         out=out,
-        steps=steps,
-        seed=seed,
+        steps=cell.steps,
+        seed=cell.seed,
         items_per_shard=16,
+        workers=1,
         device=config.device,
+        gpu_share=gpu_share,
     )
     summary = generate(settings)
     if summary.quarantined or summary.missing_shards:
         raise UserError(f"{out} lacks grids ({dict(summary.quarantined)} in quarantine): see there")
     return out
+
+
+def _score_baselines(config: Config, folder: str, references: str, key: str) -> dict[str, Tallies]:
+    """Every baseline under every metric, and the true grid under those that compare with nothing."""
+    metrics = metrics_of(config)
+    alone = [metric for metric in metrics if not {"reference", "mask", "reference_grid"} & metric.needs]
+    found: dict[str, Tallies] = {}
+    for pair in pairs_of(folder, references, [key]):
+        for method, frames in baseline_frames(pair).items():
+            _add(found.setdefault(method, {}), pair.compare(frames), metrics)
+        _add(found.setdefault(TRUE, {}), pair.compare(pair.reference), alone)
+    return found
 
 
 def _score(folder: str, references: str, metrics: Sequence[Metric]) -> Tallies:
@@ -126,3 +189,9 @@ def _add(tallies: Tallies, comparison: Comparison, metrics: Sequence[Metric]) ->
     for metric in metrics:
         tally = tallies.get(metric.name, Tally())
         tallies[metric.name] = metric.accumulate(tally, metric.compute(comparison))
+
+
+def _merge(tallies: Tallies, others: Tallies, metrics: Sequence[Metric]) -> None:
+    for metric in metrics:
+        if metric.name in others:
+            tallies[metric.name] = metric.merge(tallies.get(metric.name, Tally()), others[metric.name])

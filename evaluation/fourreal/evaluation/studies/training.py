@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -52,7 +53,9 @@ def train_base(config: Config, data: StudyData, jobs: Jobs, ledger: Ledger) -> R
         f"--model.height={config.height}",
         f"--model.width={config.width}",
     ]
-    return ledger.once("base/trained", lambda: _train(config, jobs, "base", base_folder(config), arguments))
+    return ledger.once(
+        "base/trained", lambda: _train(config, jobs, "base", base_folder(config), arguments, at_a_time=1)
+    )
 
 
 def train_arms(config: Config, data: StudyData, jobs: Jobs, ledger: Ledger) -> dict[tuple[str, int], Record]:
@@ -83,7 +86,7 @@ def _train_arm(config: Config, data: StudyData, jobs: Jobs, ledger: Ledger, name
         ),
     ]  # fmt: skip
     cell, out = f"arms/{name}/seed-{seed}", arm_folder(config, name, seed)
-    return ledger.once(f"{cell}/trained", lambda: _train(config, jobs, cell, out, arguments))
+    return ledger.once(f"{cell}/trained", lambda: _train(config, jobs, cell, out, arguments, at_a_time=fit.parallel))
 
 
 def _data(config: Config, folders: Sequence[str], held_out: str) -> list[str]:
@@ -103,8 +106,11 @@ def _common(config: Config, seed: int, steps: int, batch_size: int, lr: float, p
     return [f"--{name}={value}" for name, value in fields.items()]
 
 
-def _train(config: Config, jobs: Jobs, name: str, out: str, arguments: Sequence[str]) -> Record:
-    jobs.run(f"{name}/train", "train", [f"--out={out}", *arguments])
+def _train(config: Config, jobs: Jobs, name: str, out: str, arguments: Sequence[str], *, at_a_time: int) -> Record:
+    processes = at_a_time * config.fit.workers
+    share, threads = jobs.gpu_share(processes), max(2, (os.cpu_count() or 1) // processes)
+    room = [f"--gpu-share={share:g}", f"--loader.threads={threads}"]
+    jobs.run(f"{name}/train", "train", [f"--out={out}", *room, *arguments])
     storage = Storage(out)
     run_id = str(json.loads(storage.read("run.json"))["mlflow_run_id"])
     result = json.loads(storage.read("result.json"))
