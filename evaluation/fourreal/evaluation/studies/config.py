@@ -175,7 +175,7 @@ def cpu() -> dict[str, Any]:
 
 
 def gpu() -> dict[str, Any]:
-    """For one H100 or H200: larger frames, grids, moves and models."""
+    """For one H100 or H200: larger frames, grids, moves and models. Run in part (evaluation/README.md)."""
     return {
         "views": 8, "times": 8, "height": 48, "width": 48, "device": "cuda", "bar": "gpu",
         "data": {

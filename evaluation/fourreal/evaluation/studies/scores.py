@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from fourreal.evaluation.generate import Config as GenerateConfig
 from fourreal.evaluation.generate import generate
@@ -25,7 +25,7 @@ from fourreal.evaluation.studies.jobs import Jobs
 from fourreal.evaluation.studies.ledger import Ledger, Record
 from fourreal.evaluation.studies.training import arm_folder, model_of
 from fourreal.platform.errors import UserError
-from fourreal.platform.runtime import compute_in_this_thread
+from fourreal.platform.runtime import compute_in_this_thread, join_environment
 from fourreal.platform.storage import Storage
 
 TRUE = "true grids"
@@ -35,8 +35,9 @@ Tallies = dict[str, Tally]
 """By metric."""
 
 
+@cache
 def metrics_of(config: Config) -> tuple[Metric, ...]:
-    """What every grid is scored by."""
+    """What every grid is scored by; a process loads its networks once."""
     return choose_metrics(config.metrics, Networks(WeightsStore(config.weights), config.device))
 
 
@@ -111,7 +112,7 @@ def _baselines(pool: ProcessPoolExecutor, config: Config, test: str, references:
 
 def _join_ray(address: str) -> None:
     """For every process of the pool: the study's Ray is its own too."""
-    os.environ["RAY_ADDRESS"] = address
+    os.environ.update(join_environment(address))
     compute_in_this_thread()
 
 
