@@ -135,7 +135,8 @@ def test_training_goes_on_when_it_loses_a_host(
     write_shard(Storage(f"{bucket}/data"), 0, [(grid.key, encode(grid)) for grid in grids])
     out, log = Storage(f"{bucket}/run"), tmp_path / "driver.log"
     shape = ["--model.size=nano", "--model.height=16", "--model.width=24", "--views=3", "--times=3", "--batch-size=1"]
-    often = ["--steps=300", "--checkpoints.every=20", f"--loader.cache={tmp_path / 'cache'}", "--workers=2"]
+    often = ["--steps=300", "--checkpoints.every=20", "--samples.every=0", "--workers=2"]
+    often += [f"--loader.cache={tmp_path / 'cache'}"]
     head.start_ray(1)
     head.wait_for_ray()
     join(head, one, two)

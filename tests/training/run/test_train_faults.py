@@ -47,7 +47,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, ray_of_two_cores: None) 
 def config(folder: Path, out: str, **changes: Any) -> Config:
     fields: dict[str, Any] = {
         "model": SMALL, "views": 3, "times": 3, "steps": STEPS, "batch_size": 1, "checkpoints": {"every": 10},
-        "workers": 1, "engine": {"kind": "torch"},
+        "workers": 1, "engine": {"kind": "torch"}, "samples": {"every": 0},
     }  # fmt: skip
     return config_of((str(folder / "data"),), str(folder / out), **{**fields, **changes})
 

@@ -92,7 +92,7 @@ def test_base_stage_learns_records_and_exports(undisturbed: Path) -> None:
 def test_workers_killed_and_stopped_cost_nothing_but_time(undisturbed: Path, workplace: Path) -> None:
     """kill -9, later SIGSTOP: each time on from the last checkpoint, in the same MLflow run, to the same weights."""
     config, out = base_config("killed"), workplace / "killed"
-    config = replace(config, restarts=replace(config.restarts, hang_timeout_s=5.0))
+    config = replace(config, restarts=replace(config.restarts, hang_timeout_s=5.0), samples=SampleSettings(every=0))
     killed: list[int] = []
 
     def torment() -> None:
