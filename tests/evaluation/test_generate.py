@@ -12,7 +12,7 @@ from synthetic_grids import make_grid
 
 from fourreal.evaluation.exported import model_sha256
 from fourreal.evaluation.fit import Fit
-from fourreal.evaluation.generate import Config, generate, main
+from fourreal.evaluation.generate import Config, _data_job, generate, main
 from fourreal.evaluation.given import border_mask, given_mask
 from fourreal.evaluation.grid_generator import GeneratorSettings, GridGenerator, sample_seed
 from fourreal.platform.codec import encode
@@ -302,6 +302,10 @@ def test_the_job_makes_every_grid_once_and_goes_on_where_it_stopped(model_folder
         if not torch.cuda.is_available():  # its workers ask Ray for one each, or none would see it
             with pytest.raises(UserError, match="generate needs a GPU, but Ray counts none"):
                 generate(dataclasses.replace(config, out=str(tmp_path / "on-gpu"), device="cuda"))
+        shared = dataclasses.replace(config, device="cuda", gpu_share=0.25)
+        assert (_data_job(config).gpus_per_worker, _data_job(shared).gpus_per_worker) == (0, 0.25)
+        with pytest.raises(UserError, match="--gpu-share is 0: give a part of a GPU"):
+            generate(dataclasses.replace(shared, gpu_share=0.0))
         for path in out.glob("shard-000000.*"):
             path.unlink()
         assert generate(config).made_now == 2

@@ -17,7 +17,7 @@ from fourreal.evaluation.metrics import (
     choose_metrics,
     epipolar,
 )
-from fourreal.evaluation.metrics.epipolar import fundamental, inlier_share, match, symmetric_distance
+from fourreal.evaluation.metrics.epipolar import fundamental, inlier_share, keypoints, match, symmetric_distance
 from fourreal.platform.cameras import intrinsics, orbit
 from fourreal.platform.errors import UserError
 
@@ -113,10 +113,10 @@ def test_points_of_one_scene_lie_on_each_others_epipolar_lines() -> None:
 
 def test_matches_of_a_shifted_picture_say_how_far() -> None:
     wide = texture(H, W + 9)
-    one, other = match(wide[:, 9:], wide[:, :-9])
+    one, other = match(keypoints(wide[:, 9:]), keypoints(wide[:, :-9]))
     assert len(one) > 30
     assert np.median(other - one, axis=0) == pytest.approx([9.0, 0.0], abs=0.1)
-    assert match(np.zeros((H, W, 3), np.uint8), wide[:, :W])[0].shape == (0, 2)
+    assert match(keypoints(np.zeros((H, W, 3), np.uint8)), keypoints(wide[:, :W]))[0].shape == (0, 2)
 
 
 def test_views_agree_with_their_cameras_and_not_with_others() -> None:
@@ -134,8 +134,8 @@ def test_views_agree_with_their_cameras_and_not_with_others() -> None:
 def test_both_metrics_of_matches_look_for_points_in_each_frame_once(monkeypatch: pytest.MonkeyPatch) -> None:
     grid, cameras = around_a_wall()
     alone = TSED().compute(comparison(grid, cameras)).value, EpipolarInliers().compute(comparison(grid, cameras)).value
-    seen, found = [], epipolar._keypoints
-    monkeypatch.setattr(epipolar, "_keypoints", lambda image: seen.append(1) or found(image))
+    seen, found = [], epipolar.keypoints
+    monkeypatch.setattr(epipolar, "keypoints", lambda image: seen.append(1) or found(image))
     sample = comparison(grid, cameras)
     assert (TSED().compute(sample).value, EpipolarInliers().compute(sample).value) == alone
     assert len(seen) == grid.shape[0] * grid.shape[1]

@@ -145,13 +145,11 @@ def test_times_have_their_density_and_a_part_of_pure_noise(part: float, density:
     torch.testing.assert_close(quantiles, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "device",
-    ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)],
-)
+ON_CUDA = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_CUDA)])
 def test_noise_follows_from_the_generator_and_is_new_at_every_draw(device: str) -> None:
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
     where, shape = torch.device(device), (4, 50, 50)
     generator = torch.Generator().manual_seed(5)
     state = generator.get_state()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -25,8 +25,6 @@ _LEAST_STEP = 1e-6
 Points = npt.NDArray[np.float64]
 Keypoints = tuple[Points, npt.NDArray[np.float32]]
 """Points `[N, 2]`, pixels, and their descriptors `[N, 128]`."""
-_MATCHES: WeakKeyDictionary[Comparison, list[tuple[int, Points, Points]]] = WeakKeyDictionary()
-"""Of samples that are still being scored: both metrics read the same matches, which are most of their time."""
 
 
 class TSED(SampleMetric):
@@ -129,12 +127,8 @@ def symmetric_distance(matrix: npt.NDArray[np.float64], one: Points, other: Poin
     return np.asarray(0.5 * sum(product / np.maximum(length, 1e-12) for length in lengths))
 
 
-def match(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> tuple[Points, Points]:
+def match(one: Keypoints, other: Keypoints) -> tuple[Points, Points]:
     """Points of SIFT matches that pass Lowe's ratio test both ways, `[N, 2]` each, pixel centres at +0.5."""
-    return _match(_keypoints(one), _keypoints(other))
-
-
-def _match(one: Keypoints, other: Keypoints) -> tuple[Points, Points]:
     (points, descriptors), (other_points, other_descriptors) = one, other
     if min(len(points), len(other_points)) < 2:
         return np.zeros((0, 2)), np.zeros((0, 2))
@@ -147,6 +141,7 @@ def _match(one: Keypoints, other: Keypoints) -> tuple[Points, Points]:
     return points[left], other_points[right]
 
 
+@lru_cache(maxsize=1)  # both metrics read a sample's matches, which are most of their time, one after the other
 def _neighbours(sample: Comparison) -> list[tuple[int, Points, Points]]:
     """Matches between views v and v + 1 at every time, as (v, points, points)."""
     grid = sample.grid
@@ -154,10 +149,8 @@ def _neighbours(sample: Comparison) -> list[tuple[int, Points, Points]]:
     V, T = grid.shape[:2]
     if V < 2:
         raise Unavailable("the grid has one view: there is nothing to compare it with")
-    if sample not in _MATCHES:
-        found = [[_keypoints(grid[v, t]) for v in range(V)] for t in range(T)]
-        _MATCHES[sample] = [(v, *_match(views[v], views[v + 1])) for views in found for v in range(V - 1)]
-    return _MATCHES[sample]
+    found = [[keypoints(grid[v, t]) for v in range(V)] for t in range(T)]
+    return [(v, *match(views[v], views[v + 1])) for views in found for v in range(V - 1)]
 
 
 def _require(enough: int, pairs: int) -> None:
@@ -165,14 +158,15 @@ def _require(enough: int, pairs: int) -> None:
         raise Unavailable(f"none of {pairs} pairs of views has {LEAST_MATCHES} SIFT matches")
 
 
-def _keypoints(image: npt.NDArray[np.uint8]) -> Keypoints:
+def keypoints(image: npt.NDArray[np.uint8]) -> Keypoints:
+    """SIFT's of an RGB image `[H, W, 3]`."""
     scale = max(1.0, _ENLARGE_TO_PX / image.shape[0])
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if scale > 1:
         gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     sift = cv2.SIFT_create()  # type: ignore[attr-defined]
-    keypoints, descriptors = sift.detectAndCompute(gray, None)
-    points = np.array([keypoint.pt for keypoint in keypoints], np.float64).reshape(-1, 2)
+    found, descriptors = sift.detectAndCompute(gray, None)
+    points = np.array([keypoint.pt for keypoint in found], np.float64).reshape(-1, 2)
     return (points + 0.5) / scale, descriptors if descriptors is not None else np.zeros((0, 128), np.float32)
 
 

@@ -95,7 +95,7 @@ def generate_and_score(config: Config, tests: Mapping[str, str], jobs: Jobs, led
                 "with a smaller --fit.parallel"
             ) from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # those that run are finished
+            pool.shutdown(cancel_futures=True)  # those that run are finished while there is a Ray to run on
             raise
 
 

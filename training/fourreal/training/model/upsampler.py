@@ -182,7 +182,10 @@ def draw_upsampling(
     device: torch.device,
     sampling: TimeSampling | None = None,
 ) -> dict[str, Tensor]:
-    """What is random about the loss of frames of shape [B, N, 3, H, W], by name: noise on the device."""
+    """What is random about the loss of frames of shape [B, N, 3, H, W], by name: noise on the device.
+
+    `generator` is one of the CPU.
+    """
     low_size = (*shape[:3], config.low_height, config.low_width)
     return {
         "time": sample_times(shape[0], generator, sampling),

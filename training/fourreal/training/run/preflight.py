@@ -100,7 +100,7 @@ def _frames(settings: StageSettings, bucket: BatchShape) -> tuple[int, tuple[int
 
 
 def _check_memory(settings: StageSettings, need: Need) -> None:
-    if torch.cuda.is_available() and torch.cuda.device_count() >= settings.workers:
+    if torch.cuda.is_available() and torch.cuda.device_count() >= settings.workers * settings.gpu_share:
         have = int(torch.cuda.get_device_properties(0).total_memory * settings.gpu_share)
         where = "a GPU here has" if settings.gpu_share == 1 else f"--gpu-share {settings.gpu_share:g} of a GPU here has"
     else:
