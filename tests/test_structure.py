@@ -124,6 +124,17 @@ def test_importing_the_model_pulls_in_no_heavy_neighbours() -> None:
     assert heavy == "[]"
 
 
+def test_deepspeed_starts_without_mlflow_which_can_still_be_imported() -> None:
+    loaded = _python(
+        "import sys, torch\n"
+        "from fourreal.training.engine.deepspeed import _import\n"
+        "_import(torch.device('cpu'))\n"
+        "print([m for m in ('deepspeed', 'mlflow') if m in sys.modules])\n"
+        "import mlflow"
+    )
+    assert loaded.endswith("['deepspeed']")
+
+
 def test_the_commands_help_needs_no_heavy_import() -> None:
     loaded = _python(
         "import sys, fourreal.platform.cli as cli\n"

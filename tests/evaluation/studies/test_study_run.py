@@ -29,8 +29,6 @@ def test_the_study_runs_from_nothing_to_its_report_and_has_then_nothing_left_to_
         study.Config, [*SMALLEST, f"--out={tmp_path / 'study'}"], prog="fourreal study", recipes=study.RECIPES
     )
     first = study.study(config)
-    told = (tmp_path / "study/logs/base/train.log").read_text()
-    assert "Failed to query" not in told  # Ray Train would, each second, and be waited for, if Ray were a cluster's
     names = {path.name for path in (tmp_path / "study/report").iterdir()}
     assert {"study.md", "study.json", "curves.png", "steps.png", "synchronization.png"} <= names
     assert "examples-procedural.png" in names

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +186,10 @@ def _configuration(
 
 
 def _import(device: torch.device) -> Any:
-    import deepspeed
-    import deepspeed.ops
-    from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
+    with _without("mlflow"):  # which its tuner imports if it can: over a second of every worker's start
+        import deepspeed
+        import deepspeed.ops
+        from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 
     if MeasuredAdamW not in ZERO_SUPPORTED_OPTIMIZERS:  # which names torch's AdamW, but not what is derived from it
         ZERO_SUPPORTED_OPTIMIZERS.append(MeasuredAdamW)
@@ -195,3 +199,17 @@ def _import(device: torch.device) -> Any:
         deepspeed.ops.__compatible_ops__ = {}
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     return deepspeed
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Until its end importing that module fails, if nobody has imported it yet."""
+    modules: dict[str, Any] = sys.modules
+    if name in modules:
+        yield
+        return
+    modules[name] = None
+    try:
+        yield
+    finally:
+        del modules[name]
