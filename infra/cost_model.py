@@ -4,7 +4,7 @@
     python infra/cost_model.py --gpu H100 --gpu-hour-usd 2.5 --mfu 0.35
 
 Operations are counted on our own model at the paper's sizes. What was measured was measured on two CPU cores; the share
-of a GPU's peak that training reaches, and prices, are assumptions, since no GPU was at hand: change them by flags.
+of a GPU's peak that training reaches, and prices, are assumptions: change them by flags.
 `python tests/benchmarks/cost.py` holds the model of rendering against runs with 1, 2 and 4 workers.
 """
 

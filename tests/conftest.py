@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -22,6 +23,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join([*(str(ROOT / room) for room in ROOMS
 
 # Tests share their cores with the processes they start: two torch threads on a busy core wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# So no test's time says anything.
+hypothesis.settings.register_profile("shared-cores", deadline=None)
+hypothesis.settings.load_profile("shared-cores")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

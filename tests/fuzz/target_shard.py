@@ -81,8 +81,9 @@ def _damaged_pack(name: str) -> st.SearchStrategy[bytes]:
     data = _members()[name]
     (size,) = struct.unpack_from("<I", data, 4)
     header, rest = json.loads(data[8 : 8 + size]), data[8 + size :]
-    more = [[2, 2, 8, 12], [1 << 20] * 4, [0, 0, 0, 0], "png", "jpeg", "zstd", "octahedral", "|O", "<f8", "|V999999999"]
-    headers = damaged_document(header, more).map(to_json)
+    shapes = [[2, 2, 8, 12], [1 << 20] * 4, [0, 0, 0, 0]]
+    types = ["|O", "<f8", "|V999999999", "i4,(1i4"]
+    headers = damaged_document(header, [*shapes, *types, "png", "jpeg", "zstd", "octahedral"]).map(to_json)
     return headers.map(lambda text: data[:4] + struct.pack("<I", len(text)) + text + rest)
 
 

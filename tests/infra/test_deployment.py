@@ -142,7 +142,9 @@ def test_composes_ray_starts_and_prometheus_finds_it() -> None:
         _check_ray_start(words)
         assert f"--metrics-export-port={METRICS_PORT}" in words
         assert SERVICES[name]["environment"]["RAY_AUTH_MODE"] == "token"
-    (discovery,) = _yaml("compose/prometheus.yaml")["scrape_configs"][0]["dns_sd_configs"]
+    (scraped,) = _yaml("compose/prometheus.yaml")["scrape_configs"]
+    assert scraped["honor_labels"]  # or the label `job` would be `ray` for all data jobs
+    (discovery,) = scraped["dns_sd_configs"]
     assert (discovery["names"], discovery["port"]) == (["ray-head", "ray-worker"], METRICS_PORT)
 
 
@@ -223,6 +225,7 @@ def test_kuberays_pods_have_no_rights_no_secrets_of_their_own_and_time_to_save()
 def test_a_rayjobs_command_is_one_that_the_job_takes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = yaml.safe_load(path.read_text())
     assert job["spec"]["clusterSelector"] == {"ray.io/cluster": RAYCLUSTER["metadata"]["name"]}
+    assert "backoffLimit" not in job["spec"]  # KubeRay would delete the cluster (its issue 4516)
     python, dash_m, name, *arguments = shlex.split(job["spec"]["entrypoint"])
     assert (python, dash_m) == ("python", "-m")
     assert name in {command.module for group in COMMANDS.values() for command in group.values()}
@@ -235,6 +238,7 @@ def test_a_rayjobs_command_is_one_that_the_job_takes(path: Path, monkeypatch: py
     assert len(asked) == 1
     for config in asked[0].values() if isinstance(asked[0], dict) else asked:
         assert str(config.out).startswith("s3://")
+        assert getattr(config, "workers", None) or path.stem == "evaluate"  # an idle cluster has no cores to count
 
 
 def test_aws_launcher_is_one_that_ray_takes() -> None:

@@ -87,6 +87,17 @@ def test_inspect_tells_people_and_programs(shards: Path, tmp_path: Path, capsys:
     assert (shards / "contact-sheet.png").exists()
 
 
+def test_inspect_tells_also_where_no_sheet_can_be_written(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shards / "contact-sheet.png").mkdir()
+    for options in ([], ["--sheet-grids", "0"]):
+        assert inspection.main([str(shards), "--json", *options]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["grids"] == 2
+        assert "contact_sheet" not in told
+    assert inspection.main([str(shards), "--sheet", str(shards)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_inspect_of_another_folder_says_what_to_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspection.main([str(tmp_path)]) == 2
     assert "holds no shards: give the --out of" in capsys.readouterr().err

@@ -141,6 +141,25 @@ def test_retrying_makes_only_what_was_missing_and_ends_with_the_undisturbed_byte
     assert out.read("shard-000000.json") == undisturbed.read("shard-000000.json")
 
 
+@pytest.mark.parametrize("lost", ["shard-000000.tar", "shard-000000.json"])
+def test_a_retry_that_is_killed_leaves_a_shard_to_make_and_none_that_cannot_be_read(
+    out: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    faults = tmp_path / "faults.json"
+    faults.write_text('{"1": "refuse"}')
+    make_shard(out, _order(), Numbers(faults))
+    write = Storage.write
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "write", lambda at, name, data: sys.exit(9) if name == lost else write(at, name, data))
+        with pytest.raises(SystemExit):
+            make_shard(out, _order(), Numbers())
+    assert list_shards(out) == []
+    make_shard(out, _order(), Numbers())
+    undisturbed = Storage(f"{out.uri}/undisturbed")
+    make_shard(undisturbed, _order(), Numbers())
+    assert out.read("shard-000000.tar") == undisturbed.read("shard-000000.tar")
+
+
 def test_what_could_not_be_prepared_goes_to_quarantine_unasked(out: Storage, tmp_path: Path) -> None:
     waiter = Waiter(tmp_path, tmp_path / "log", {"1": "refuse"})
     with ThreadPoolExecutor(2) as threads:
@@ -288,6 +307,17 @@ def test_workers_that_need_gpus_are_as_many_as_there_are(tmp_path: Path) -> None
         assert room_for_workers(replace(job, gpus_per_worker=share), {"CPU": 8.0, "GPU": 2.0}) == room
     with pytest.raises(UserError, match="numbers needs a GPU, but Ray counts none"):
         room_for_workers(replace(job, gpus_per_worker=1), {"CPU": 8.0})
+
+
+def test_on_a_cluster_without_hosts_yet_the_job_says_how_many_workers_are_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = numbers_job(tmp_path / "out", workers=None)
+    monkeypatch.setenv("RAY_ADDRESS", "cluster:6379")
+    for gpus in (0, 1):
+        assert room_for_workers(replace(job, workers=5, gpus_per_worker=gpus), {"GPU": 1.0}) == 5
+        with pytest.raises(UserError, match="Ray counts no"):
+            room_for_workers(replace(job, gpus_per_worker=gpus), {})
 
 
 @pytest.mark.ray

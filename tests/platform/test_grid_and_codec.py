@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -106,6 +107,14 @@ def test_damaged_members_are_refused_with_a_sentence_never_with_another_error(da
         raw[at] = data.draw(st.integers(0, 255))
     with contextlib.suppress(UserError):
         EncodedGrid({**members, name: bytes(raw)}).decode()
+
+
+@pytest.mark.parametrize("header", [b"[" * 50_000, b'{"codec": "png", "dtype": "i4,(1i4", "shape": [2, 3, 16, 24, 3]}'])
+def test_a_hostile_header_is_refused_with_a_sentence(make_grid: GridMaker, header: bytes) -> None:
+    members = encode(make_grid())
+    pack = members[FRAMES][:4] + struct.pack("<I", len(header)) + header
+    with pytest.raises(UserError, match="damaged"):
+        EncodedGrid({**members, FRAMES: pack}).decode()
 
 
 def test_a_newer_schema_is_refused_by_number(make_grid: GridMaker) -> None:

@@ -126,6 +126,11 @@ raise RuntimeError("gave up on https://me:hunter22@host")
             assert json.loads(done.stderr.splitlines()[0])["level"] == "ERROR"
 
 
+def test_no_secret_in_the_address_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:hunter22@host/mlflow")
+    assert tracking.run_address("1a") == "run 1a in postgresql://***@host/mlflow (`make ui` shows it)"
+
+
 def test_no_secret_in_a_quarantine_record(tmp_path: Path, password: str) -> None:
     failure = ItemFailure("load", "crash", f"ended with {password}", stderr_tail=f"env: TOKEN={password}\nlast line")
     item = Item("a", "https://me:hunter22@host/a.glb")

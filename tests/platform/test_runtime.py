@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tests.conftest import ROOT
 
-from fourreal.platform import video
+from fourreal.platform import submit, video
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import join_environment, ray_is_ours, stop_head
 from fourreal.platform.submit import ROOMS, entrypoint, runtime_env
@@ -182,6 +182,18 @@ def test_a_head_that_two_people_stop_is_stopped(tmp_path: Path, monkeypatch: pyt
     assert stop_head(8297)
     assert head.wait(10) == 0
     assert not stop_head(8297)
+
+
+def test_a_connection_that_ends_is_no_failed_job() -> None:
+    class Client:
+        def get_job_info(self, job_id: str) -> None: ...
+
+        async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+            yield "begins\n"
+            raise RuntimeError("WebSocket connection closed unexpectedly")
+
+    with pytest.raises(UserError, match=r"no longer answers .*closed unexpectedly.* --attach job-1 follows it again"):
+        submit._follow_to_the_end(Client(), "job-1")
 
 
 def test_the_submitted_command_is_the_modules_own() -> None:

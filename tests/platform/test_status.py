@@ -54,6 +54,8 @@ def test_a_data_job_is_told_from_its_folder_running_silent_ended_and_done(tmp_pa
     assert status.status(out, time.time())["state"] == status.SILENT
     _job(out, tmp_path, 4)
     assert status.status(out, time.time())["state"] == "done"
+    with keeping_note(out, lambda _: _note()):  # by --retry-quarantined
+        assert status.status(out, time.time())["state"] == "running"
 
 
 def test_a_job_on_s3_is_told_alike(s3_bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

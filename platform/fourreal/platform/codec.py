@@ -57,6 +57,8 @@ MEMBERS = frozenset([FRAMES, META, CODED, *_PACKS.values(), *_ARRAYS.values()])
 """The names (extensions) that a sample's members may have."""
 
 _MAGIC = b"4RPK"
+_DAMAGE = (ValueError, TypeError, KeyError, SyntaxError, MemoryError, OSError, struct.error, cv2.error)
+"""What damaged bytes make their readers raise."""
 _MAX_FRAME_BYTES = 1 << 30
 _MAX_FRAMES = 1 << 20
 _ZSTD = pa.Codec("zstd", compression_level=3)
@@ -203,7 +205,7 @@ class EncodedGrid:
     def _damage_named(self, member: str) -> Iterator[None]:
         try:
             yield
-        except (ValueError, TypeError, struct.error, json.JSONDecodeError, KeyError, OSError, cv2.error) as error:
+        except _DAMAGE as error:
             raise UserError(f"{self.where}: {member} is damaged ({error}): make its shard again") from None
 
 
@@ -270,7 +272,7 @@ class _Pack:
         if data[:4] != _MAGIC:
             raise ValueError("no packed member")
         (header_size,) = struct.unpack_from("<I", data, 4)
-        header = json.loads(data[8 : 8 + header_size])
+        header = parse_object(data[8 : 8 + header_size])
         self.shape = tuple(header["shape"])
         if self.shape[:4] != shape:
             raise ValueError(f"it has shape {self.shape} where the metadata says {shape}")

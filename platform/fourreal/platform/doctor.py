@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fourreal.platform.config import command
+from fourreal.platform.redaction import redact
 from fourreal.platform.tracking import tracking_uri
 
 
@@ -64,7 +65,7 @@ def findings() -> Iterator[Finding]:
     yield _memory()
     yield _disk()
     yield _object_store()
-    yield Finding("MLflow store", True, tracking_uri())
+    yield Finding("MLflow store", True, redact(tracking_uri()))
     yield Finding("Ray", True, os.environ.get("RAY_ADDRESS") or "started on this machine for each job, on loopback")
 
 

@@ -6,7 +6,9 @@ fourreal inspect s3://bucket/rendered --json
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,8 +24,10 @@ from fourreal.platform.contact_sheet import Image, contact_sheet, stack_sheets, 
 from fourreal.platform.datajob import list_quarantine
 from fourreal.platform.datajob.plan import read_plan
 from fourreal.platform.errors import UserError
-from fourreal.platform.shards import list_shards, read_shard
+from fourreal.platform.shards import list_shards, read_grids, read_shard
 from fourreal.platform.storage import Storage
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Config:
     """Write a contact sheet here as PNG (views from top to bottom, times from left to right); with a local
     folder, `contact-sheet.png` in it is the default."""
     sheet_grids: int = 6
-    """How many grids the contact sheet shows."""
+    """How many grids the contact sheet shows; 0 writes none."""
 
 
 def describe(storage: Storage) -> dict[str, Any]:
@@ -79,9 +83,14 @@ def run(config: Config) -> None:
     storage = Storage(config.folder)
     document = describe(storage)
     sheet = config.sheet or (Path(storage.path("contact-sheet.png")) if storage.is_local else None)
-    if sheet and FRAMES in document["members"]:
-        _write_sheet(storage, sheet, config.sheet_grids)
-        document["contact_sheet"] = str(sheet)
+    if sheet and FRAMES in document["members"] and config.sheet_grids > 0:
+        try:
+            write_png(sheet, _sheet(storage, config.sheet_grids))
+            document["contact_sheet"] = str(sheet)
+        except OSError as error:
+            if config.sheet:
+                raise UserError(f"--sheet {sheet} cannot be written: {error.strerror}") from None
+            log.warning("there is no contact sheet, %s cannot be written: %s", sheet, error.strerror)
     if config.json:
         json.dump(document, sys.stdout, indent=1)
         print()
@@ -89,16 +98,13 @@ def run(config: Config) -> None:
         _print(document)
 
 
-def _write_sheet(storage: Storage, path: Path, most: int) -> None:
+def _sheet(storage: Storage, most: int) -> Image:
     sheets: list[Image] = []
     titles: list[str] = []
-    for record in list_shards(storage):
-        for grid in read_shard(storage, record):
-            if len(sheets) == most:
-                break
-            sheets.append(contact_sheet(grid.decode().frames))
-            titles.append(f"{grid.key}  {grid.meta.caption}".strip())
-    write_png(path, stack_sheets(sheets, titles, columns=2 if len(sheets) > 1 else 1))
+    for grid in itertools.islice(read_grids(storage), most):
+        sheets.append(contact_sheet(grid.decode().frames))
+        titles.append(f"{grid.key}  {grid.meta.caption}".strip())
+    return stack_sheets(sheets, titles, columns=2 if len(sheets) > 1 else 1)
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -112,6 +112,7 @@ def write_shard(
         freeze_time=tuple(key for key, meta in metas.items() if meta.get("kind") == "freeze_time"),
         licences=dict(Counter(meta.get("licence") or "unknown" for meta in metas.values())),
     )
+    storage.delete(record_name(index))  # of an earlier shard here: no record tells of other bytes than are there
     storage.write(record.name, data)
     storage.write(record_name(index), record_bytes(record))
     return record

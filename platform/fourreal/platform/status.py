@@ -25,6 +25,7 @@ from fourreal.platform.datajob.note import NOTE, parse_note
 from fourreal.platform.datajob.plan import Plan, read_plan
 from fourreal.platform.datajob.progress import duration
 from fourreal.platform.datajob.quarantine import list_quarantine
+from fourreal.platform.documents import parse_json
 from fourreal.platform.errors import UserError
 from fourreal.platform.shards import is_record
 from fourreal.platform.storage import FileEntry, Storage
@@ -79,10 +80,10 @@ def _of_data_job(storage: Storage, plan: Plan, now_s: float) -> dict[str, Any]:
     note = parse_note(storage.read(NOTE)) if note_entry else None
     changed_s = sorted(entry.changed_ns / 1e9 for entry in entries if is_record(entry.path))
     silent_s = now_s - max([*changed_s[-1:], *([note_entry.changed_ns / 1e9] if note_entry else [])], default=now_s)
-    if not done.missing:
+    if note is not None and note.state == "running" and silent_s < _SILENT_AFTER_S:
+        state = "running"  # on what was quarantined, where all shards are there
+    elif not done.missing:
         state = "done"
-    elif note is not None and note.state == "running" and silent_s < _SILENT_AFTER_S:
-        state = "running"
     else:
         state = "ended with shards missing" if note is not None and note.state == "ended" else SILENT
     handled = int(plan.sizes[done.shards].sum())
@@ -152,7 +153,7 @@ def _document(storage: Storage, name: str, entries: dict[str, FileEntry]) -> dic
     if name not in entries:
         return {}
     try:
-        document = json.loads(storage.read(name))
+        document = parse_json(storage.read(name))
     except ValueError:
         raise UserError(f"{storage.path(name)} is no JSON: is {storage.uri} the output of `fourreal train`?") from None
     return document if isinstance(document, dict) else {}

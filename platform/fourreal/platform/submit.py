@@ -163,16 +163,21 @@ def _stop(client: Any, job_id: str) -> int:
 
 def _follow_to_the_end(client: Any, job_id: str) -> int:
     """Print the job's log from its beginning until it ends; returns its exit status."""
+    import aiohttp
     from ray.job_submission import JobStatus
 
     _info(client, job_id)
     try:
         asyncio.run(_follow(client, job_id))
+        while not (info := client.get_job_info(job_id)).status.is_terminal():
+            time.sleep(_LOOK_EVERY_S)  # the log may end a moment before the job does
     except KeyboardInterrupt:
         print(f"\njob {job_id} goes on: --attach {job_id} follows it again, --stop {job_id} cancels it")
         return 130
-    while not (info := client.get_job_info(job_id)).status.is_terminal():
-        time.sleep(_LOOK_EVERY_S)  # the log may end a moment before the job does
+    except (RuntimeError, OSError, aiohttp.ClientError) as error:  # what Ray's client raises of a connection that ends
+        raise UserError(
+            f"the cluster no longer answers ({error}), where job {job_id} may go on: --attach {job_id} follows it again"
+        ) from None
     if info.status == JobStatus.SUCCEEDED:
         return 0
     print(f"job {job_id} {info.status}: {info.message}", file=sys.stderr)

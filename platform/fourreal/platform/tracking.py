@@ -98,7 +98,7 @@ def compare_address(run_ids: Sequence[str]) -> str:
     experiments = sorted({client().get_run(run_id).info.experiment_id for run_id in run_ids})
     uri = tracking_uri()
     server = uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{DEFAULT_PORT}"
-    where = f"{server}/#/compare-runs?runs={_query(run_ids)}&experiments={_query(experiments)}"
+    where = f"{redact(server)}/#/compare-runs?runs={_query(run_ids)}&experiments={_query(experiments)}"
     return where if uri.startswith("http") else f"{where} (once `make ui` serves it)"
 
 
@@ -107,8 +107,8 @@ def run_address(run_id: str) -> str:
     uri = tracking_uri()
     if uri.startswith("http"):
         experiment_id = client().get_run(run_id).info.experiment_id
-        return f"{uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
-    return f"run {run_id} in {uri} (`make ui` shows it)"
+        return f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"run {run_id} in {redact(uri)} (`make ui` shows it)"
 
 
 def server_command(port: int, folder: Path = DEFAULT_FOLDER) -> list[str]:

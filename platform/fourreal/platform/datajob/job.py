@@ -34,7 +34,7 @@ from fourreal.platform.datajob.summary import JobSummary
 from fourreal.platform.errors import UserError
 from fourreal.platform.logs import about
 from fourreal.platform.record_digest import write_digest
-from fourreal.platform.runtime import compute_in_this_thread, ray_session
+from fourreal.platform.runtime import compute_in_this_thread, ray_is_ours, ray_session
 from fourreal.platform.shards import is_record, list_shards
 from fourreal.platform.storage import Storage
 from fourreal.platform.storage_errors import StorageError
@@ -146,8 +146,8 @@ def _open_plan(out: Storage, job: DataJob) -> Plan:
         return plan
     out.check_writable()
     plan = new_plan(out, job)
+    out.write("config.yaml", job.config_yaml.encode())  # before the plan, which says that this was done
     write_plan(out, plan)
-    out.write("config.yaml", job.config_yaml.encode())
     return plan
 
 
@@ -215,6 +215,8 @@ class _ShardMaker:
             outcome: ShardOutcome | ShardProblem = self._prepare_and_make(order)
         except StorageError as error:  # as a row, since Ray Data would tell the driver nothing of an exception
             outcome = ShardProblem(order.index, str(error), error.lasting)
+        except UserError as error:  # of no item: the processor cannot be made, or the shard that is there is damaged
+            outcome = ShardProblem(order.index, str(error), lasting=False)
         return {"outcome": _OUTCOME.dump_json(outcome).decode()}
 
     def _prepare_and_make(self, order: ShardOrder) -> ShardOutcome:
@@ -307,9 +309,17 @@ def _execute(
 
 
 def room_for_workers(job: DataJob, resources: Mapping[str, float]) -> int:
-    """How many workers there can be. Raises UserError when none finds its GPU: Ray would wait for one for ever."""
+    """How many workers to ask for: as many as there is room for, or as the job says.
+
+    On a cluster hosts may come for those that the job says. Raises UserError when nobody can say how many, and when
+    none finds its GPU on this machine: Ray would wait for one for ever.
+    """
+    if job.workers and (job.gpus_per_worker == 0 or not ray_is_ours()):
+        return job.workers
     if job.gpus_per_worker == 0:
-        return job.workers or int(resources.get("CPU", 1))
+        if (cores := int(resources.get("CPU", 0))) < 1:
+            raise UserError(f"Ray counts no core yet: say with --workers how many {job.name} is to ask for")
+        return cores
     room = int(resources.get("GPU", 0) / job.gpus_per_worker)
     if room < 1:
         raise UserError(f"{job.name} needs a GPU, but Ray counts none here: start Ray with --num-gpus, or use the CPU")

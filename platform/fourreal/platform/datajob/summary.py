@@ -15,7 +15,7 @@ class JobSummary:
     """Items by reason."""
     shards: int
     missing_shards: Sequence[int]
-    """Shards whose worker died again and again, or whose storage was away; a rerun takes them up."""
+    """Shards whose worker died again and again, or that the log tells the reason of; a rerun takes them up."""
     size_bytes: int
     tried_now: bool
     """Whether there was anything left to do."""
@@ -46,7 +46,7 @@ class JobSummary:
             rows.append(("reasons", f"{self.out.rstrip('/')}/quarantine/*.json; --retry-quarantined tries again"))
         if self.missing_shards:
             missing = ", ".join(map(str, self.missing_shards[:8]))
-            why = "their workers died repeatedly, or storage was away"
+            why = "their workers died repeatedly, or as the log says"
             rows.append(("missing", f"shards {missing}: {why}; run the command again"))
         print(f"{name}: " + ("done" if self.tried_now else "nothing left to do"))
         for label, value in rows:

@@ -160,7 +160,7 @@ def scaling(settings: StageSettings, resources: Mapping[str, float]) -> dict[str
     if resources.get("GPU", 0) >= workers * share:
         return {"num_workers": workers, "use_gpu": True, "resources_per_worker": {"CPU": 1, "GPU": share}}
     if (cores := resources.get("CPU", 0)) < workers:
-        raise UserError(f"the cluster has {cores:.0f} cores: lower --workers {workers}")
+        raise UserError(f"the cluster has {cores:.0f} cores: lower --workers {workers}, or start more hosts first")
     return {"num_workers": workers, "use_gpu": False}
 
 
