@@ -235,6 +235,8 @@ def test_the_model_enters_the_registry_once_with_its_scores(
     assert f"the predictions are of model {digest}" in capsys.readouterr().err
     assert main([*folders, "--register", "demo"]) == 2
     assert "go together" in capsys.readouterr().err
+    assert main([*folders, "--shown", "0"]) == 2
+    assert "--shown must be at least 1, not 0" in capsys.readouterr().err
     assert main([*folders, "--register", "demo", "--model", str(tmp_path)]) == 2
     assert "is no exported model" in capsys.readouterr().err
 

@@ -304,6 +304,9 @@ def test_the_job_makes_every_grid_once_and_goes_on_where_it_stopped(model_folder
                 generate(dataclasses.replace(config, out=str(tmp_path / "on-gpu"), device="cuda"))
         shared = dataclasses.replace(config, device="cuda", gpu_share=0.25)
         assert (_data_job(config).gpus_per_worker, _data_job(shared).gpus_per_worker) == (0, 0.25)
+        assert _data_job(shared).settings == _data_job(config).settings
+        for other in ({"limit": 1}, {"conditions": str(tmp_path)}):
+            assert _data_job(dataclasses.replace(config, **other)).settings != _data_job(config).settings
         with pytest.raises(UserError, match="--gpu-share is 0: give a part of a GPU"):
             generate(dataclasses.replace(shared, gpu_share=0.0))
         for path in out.glob("shard-000000.*"):

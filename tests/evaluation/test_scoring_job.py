@@ -203,3 +203,12 @@ def test_a_network_that_fails_on_its_frames_leaves_the_others_alone(
     fid, psnr = (board.score(MODEL, metric) for metric in board.metrics)
     assert "the network 'inception' fails on frames (6, 32, 40, 3)" in fid.reason
     assert psnr.samples == len(KEYS)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_more_workers_than_ray_has_room_for_are_not_waited_for(
+    folders: tuple[str, str], weights: str, ray_of_two_cores: None
+) -> None:
+    board = score_folder(dataclasses.replace(_job(folders, weights), metrics=("psnr",)), workers=3)
+    assert board.score(MODEL, board.metrics[0]).samples == len(KEYS)

@@ -116,6 +116,8 @@ def _out(config: Config) -> str:
 
 
 def _check(config: Config) -> None:
+    if config.shown < 1:
+        raise UserError(f"--shown must be at least 1, not {config.shown}")
     if (config.register is None) != (config.model is None):
         raise UserError("--register NAME and --model FOLDER go together: give both or neither")
     if config.model:

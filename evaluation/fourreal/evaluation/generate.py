@@ -96,10 +96,12 @@ def _data_job(config: Config) -> DataJob:
         raise UserError(f"--limit must be at least 1, not {config.limit}")
     check_gpu_share(config.gpu_share)
     settings = _settings(config)
+    decisive = {name: value for name, value in settings.items() if name != "device"}
     return DataJob(
         name="generate",
         out=config.out,
-        settings=settings,
+        # A run may go on on another device, but not with other grids.
+        settings={**decisive, "conditions": config.conditions, "limit": config.limit},
         list_items=partial(_items, config),
         make_processor=partial(make_generator, config.model, config.upsampler, config.conditions, settings),
         items_per_shard=config.items_per_shard,

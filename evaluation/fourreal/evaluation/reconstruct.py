@@ -86,7 +86,7 @@ def _data_job(config: Config) -> DataJob:
     return DataJob(
         name="reconstruct",
         out=config.out,
-        settings=settings.record(),
+        settings={**settings.record(), "grids": config.grids, "limit": config.limit},
         list_items=partial(_items, config),
         make_processor=partial(make_reconstructor, config.grids, config.out, dataclasses.asdict(config.fit), plain),
         items_per_shard=1,  # a fit takes minutes: nothing that is done waits for its neighbour
@@ -95,6 +95,7 @@ def _data_job(config: Config) -> DataJob:
         lossless=True,
         retry_quarantined=config.retry_quarantined,
         config_yaml=as_yaml(config),
+        reads=(config.grids,),
     )
 
 

@@ -94,12 +94,15 @@ def _on_ray(job: ScoringJob, keys: Sequence[str], workers: int) -> Iterator[Grid
         from ray.util import ActorPool
 
         gpus = 1 if job.device == "cuda" else 0
-        if gpus and ray.cluster_resources().get("GPU", 0) < 1:
+        resources = ray.cluster_resources()
+        if gpus and resources.get("GPU", 0) < 1:
             raise UserError("evaluate --device cuda needs a GPU, but Ray counts none: start Ray with --num-gpus")
         remote: Any = ray.remote(_Scorer)
         options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": _RESTARTS, "max_task_retries": _RESTARTS}
         parts = _by_shard(job, keys, workers)
-        pool = ActorPool([remote.options(**options).remote(job) for _ in range(min(workers, len(parts)))])
+        # The pool gives a part to every actor, and one without a place would be waited for without end.
+        room = max(1, int(min(resources.get("CPU", 0), resources["GPU"] if gpus else workers)))
+        pool = ActorPool([remote.options(**options).remote(job) for _ in range(min(workers, len(parts), room))])
         try:
             for scores in pool.map_unordered(lambda actor, part: actor.score.remote(part), parts):
                 yield from scores

@@ -25,7 +25,7 @@ from fourreal.evaluation.reconstruction.reconstructor import ReconstructionSetti
 from fourreal.evaluation.reconstruction.scene_file import dump_scene, load_scene
 from fourreal.platform.cameras import intrinsics, orbit
 from fourreal.platform.codec import encode
-from fourreal.platform.datajob import Item, list_quarantine
+from fourreal.platform.datajob import Item, ItemFailure, list_quarantine
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid, GridMeta
 from fourreal.platform.shards import read_grids, write_shard
@@ -102,6 +102,21 @@ def test_the_job_keeps_what_it_can_and_says_why_not_the_rest(tmp_path: Path) -> 
     assert made.meta.provenance["given"][:2] == [[0, 0], [0, 1]]
     scores = json.loads((tmp_path / "out" / "scenes" / "good" / "scores.json").read_text())
     assert scores["gaussians"] > 50
+
+
+def test_grids_that_changed_since_the_plan_are_refused(tmp_path: Path) -> None:
+    write_shard(Storage(str(tmp_path / "grids")), 0, [("good", encode(moving_ball("good")))])
+    settings = ReconstructionSettings(1, FitSettings(steps=1))
+    with pytest.raises(ItemFailure, match="changed since the plan"):
+        Reconstructor(str(tmp_path / "grids"), str(tmp_path), settings).process(
+            Item("good", "grids", {"shard_sha256": "0"})
+        )
+
+
+def test_a_missing_package_is_no_fault_of_a_grid(tmp_path: Path) -> None:
+    settings = ReconstructionSettings(1, FitSettings(), cameras="vggt")
+    with pytest.raises(UserError, match="--cameras vggt needs vggt"):
+        Reconstructor(str(tmp_path), str(tmp_path), settings)
 
 
 def test_at_the_start_nothing_moves() -> None:

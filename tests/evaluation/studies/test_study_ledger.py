@@ -32,6 +32,7 @@ def test_a_study_with_other_settings_is_refused_by_the_name_of_one(tmp_path: Pat
     config = small_config(tmp_path)
     Ledger.open(config)
     Ledger.open(replace(config, seeds=5, arms=("soft",), allow_weak_base=False, resamples=10))
+    Ledger.open(replace(config, fit=replace(config.fit, parallel=1)))  # as a study that ran out of memory asks for
     other = replace(config, fit=replace(config.fit, base_steps=7))
     with pytest.raises(UserError, match=r"fit\.base_steps was \d+, is now 7.*another --out"):
         Ledger.open(other)

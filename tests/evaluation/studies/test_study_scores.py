@@ -10,9 +10,12 @@ import psutil
 import pytest
 from tests.evaluation.studies.small_study import small_config
 
+from fourreal.evaluation.generate import Config as GenerateConfig
+from fourreal.evaluation.studies import scores
 from fourreal.evaluation.studies.jobs import Jobs
 from fourreal.evaluation.studies.ledger import Ledger
 from fourreal.evaluation.studies.scores import generate_and_score
+from fourreal.platform.datajob import JobSummary
 from fourreal.platform.errors import UserError
 
 
@@ -54,9 +57,24 @@ def test_what_cannot_be_generated_is_said_by_the_study_itself(tmp_path: Path) ->
     assert not processes()
 
 
+def test_what_was_quarantined_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[GenerateConfig] = []
+
+    def refuse(config: GenerateConfig) -> JobSummary:
+        asked.append(config)
+        return JobSummary(3, {"unexpected_error": 1}, 1, (), 10, True, 0, 1.0, 1.0, config.out)
+
+    monkeypatch.setattr(scores, "generate", refuse)
+    with pytest.raises(UserError, match=r"lacks grids .*unexpected_error.* the same command tries again"):
+        scores._generate(small_config(tmp_path), scores._Cell("soft", 0, "procedural", 1, "references"), 1.0)
+    assert asked[0].retry_quarantined
+
+
 def test_a_process_that_is_killed_ends_the_study_in_one_sentence(tmp_path: Path) -> None:
     killer = threading.Thread(target=kill_the_first)
     killer.start()
-    with pytest.raises(UserError, match=r"was ended .* run the same command, with a smaller --fit\.parallel"):
+    with pytest.raises(
+        UserError, match=r"was ended .* run the same command, .* a smaller --fit\.parallel"
+    ):
         score(tmp_path)
     killer.join()

@@ -10,6 +10,7 @@ from tests.evaluation.studies.small_study import KEYS, PSNR_DB, REASON, fill, sm
 
 from fourreal.evaluation.baselines import BASELINES
 from fourreal.evaluation.comparison import SIGNIFICANT
+from fourreal.evaluation.studies import figures
 from fourreal.evaluation.studies.arms import ARMS, MAIN
 from fourreal.evaluation.studies.config import Config
 from fourreal.evaluation.studies.ledger import Ledger
@@ -84,6 +85,30 @@ def test_the_larger_study_is_held_against_every_baseline_on_real_grids(tmp_path:
     assert len(verdicts) == len(BASELINES)  # of LPIPS, which has no value, none
     assert verdicts["soft, 4 steps beats the copy along time by 1.5 dB over the foreground (real grids)"]
     assert not verdicts["soft, 4 steps beats the average by 1.5 dB over the foreground (real grids)"]
+
+
+def test_a_bar_is_held_over_grids_that_both_have_a_value_of(tmp_path: Path) -> None:
+    """Without its best grids a baseline has a lower mean, and is no worse for it."""
+    config = small_config(tmp_path)
+    ledger = Ledger.open(config)
+    fill(config, ledger, PSNR_DB)
+    baselines = ledger.find("baselines/procedural")
+    assert baselines is not None
+    for key in KEYS[7:]:
+        baselines["average"]["psnr"][key] = [None, 0, "no frame"]
+    ledger.finish("baselines/procedural", baselines)
+    (found,) = findings(config, {"procedural": {}}, ledger)
+    assert found.claims[0].margin == pytest.approx(2.0)
+
+
+def test_a_study_without_psnr_has_no_curve_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_curves", "_synchronization"):  # which read the models
+        monkeypatch.setattr(figures, name, lambda *_: None)
+    config = small_config(tmp_path, metrics=("psnr_foreground",))
+    ledger = Ledger.open(config)
+    fill(config, ledger, PSNR_DB, metric="psnr_foreground")
+    figures.write_figures(tmp_path, config, findings(config, {"procedural": {}}, ledger), {}, {}, {})
+    assert not (tmp_path / "steps.png").exists()
 
 
 def test_the_report_says_what_is_missing_and_what_was_not_reached(found: Findings, tmp_path: Path) -> None:

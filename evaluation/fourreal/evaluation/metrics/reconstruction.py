@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fourreal.evaluation.metrics.base import Comparison, SampleMetric, Unavailable
+from fourreal.evaluation.networks import one_thread
 from fourreal.evaluation.reconstruction import FitSettings, Observations, fit, time_of
 from fourreal.evaluation.reconstruction.held_out import held_out
 from fourreal.platform.errors import UserError
@@ -53,8 +54,9 @@ class Reconstruction(SampleMetric):
         unseen = held_out(V, min(_HELD_OUT_VIEWS, V - 2))
         train = torch.ones(V, T, dtype=torch.bool)
         train[unseen] = False
-        scene = fit(seen, train, FitSettings(steps=STEPS, initial_points=POINTS, most_points=4 * POINTS))
-        rendered = [scene.render(seen.cameras[v], time_of(t, T)).colour for v in unseen for t in range(T)]
+        with one_thread("cpu"):
+            scene = fit(seen, train, FitSettings(steps=STEPS, initial_points=POINTS, most_points=4 * POINTS))
+            rendered = [scene.render(seen.cameras[v], time_of(t, T)).colour for v in unseen for t in range(T)]
         if not all(image.isfinite().all() for image in rendered):
             raise Unavailable("the fit diverged")
         made, true = _bytes(torch.stack(rendered)), _bytes(seen.frames[unseen].flatten(0, 1))

@@ -84,7 +84,7 @@ class Networks:
         def compute() -> Answer:
             network = self._network(name)
             try:
-                with _one_thread(self.device):
+                with one_thread(self.device):
                     answer: Answer = call(network)
                     return answer
             except RuntimeError as error:  # torch's own: out of memory, or files that hold some other network
@@ -169,7 +169,8 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _one_thread(device: str) -> Iterator[None]:
+def one_thread(device: str) -> Iterator[None]:
+    """Torch computes on one thread in the block, on a CPU: to the same bits however many cores there are."""
     import torch
 
     before = torch.get_num_threads()

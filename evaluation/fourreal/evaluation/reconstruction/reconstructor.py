@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import tempfile
 from dataclasses import dataclass
@@ -52,10 +53,18 @@ class ReconstructionSettings:
         }  # fmt: skip
 
 
+_NEEDED = {"colmap": "pycolmap", "vggt": "vggt", "cuda": "gsplat"}
+"""Packages that are not ours to install, by the value of the option that asks for them."""
+
+
 class Reconstructor:
     """Fits one grid at a time, on one thread: one core a worker, and the same bytes on any machine size."""
 
     def __init__(self, grids_uri: str, out_uri: str, settings: ReconstructionSettings) -> None:
+        """Raises UserError where a package that the settings ask for is missing: no grid is to blame for it."""
+        for option, package in (("cameras", _NEEDED.get(settings.cameras)), ("device", _NEEDED.get(settings.device))):
+            if package:
+                _require(package, f"--{option} {getattr(settings, option)}")
         self.grids, self.out, self.settings = Storage(grids_uri), Storage(out_uri), settings
         torch.set_num_threads(1)
 
@@ -111,9 +120,10 @@ class Reconstructor:
 
     def _source(self, item: Item) -> Grid:
         try:
-            encoded = self._shelf.grid(item.key)
-            if encoded is None:
-                raise UserError(f"{item.source} is gone")
+            record, encoded = self._shelf.record(item.key), self._shelf.grid(item.key)
+            if record is None or encoded is None or record.sha256 != item.spec["shard_sha256"]:
+                message = f"{item.source} changed since the plan: use another --out"
+                raise ItemFailure("read", "grids_changed", message)
             return encoded.decode()
         except UserError as error:
             raise ItemFailure("read", "damaged", str(error)) from None
@@ -179,3 +189,10 @@ def make_reconstructor(
 ) -> Reconstructor:
     """What a worker process calls; plain arguments, so that they travel by pickle."""
     return Reconstructor(grids_uri, out_uri, ReconstructionSettings(fit=FitSettings(**fit_settings), **settings))
+
+
+def _require(package: str, option: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        raise UserError(f"{option} needs {package}, which is not installed where reconstruct's workers run") from None

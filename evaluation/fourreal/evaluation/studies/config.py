@@ -136,7 +136,7 @@ class Config:
     NOT_DECIDING = frozenset(
         {
             "allow_weak_base", "arms", "bar", "device", "dry_run", "seeds", "reconstruction_grids", "resamples",
-            "weights",
+            "weights", "fit.parallel",
         }
     )  # fmt: skip
     """Fields that may change from one run on the same output to the next: they decide nothing of what is there (a

@@ -42,7 +42,8 @@ def write_figures(
 ) -> None:
     """Every picture of the study; `base` and `fits` are the training runs' records."""
     _curves(folder / "curves.png", config, base, fits)
-    _by_steps(folder / "steps.png", config, found)
+    if PSNR().name in config.metrics:
+        _by_steps(folder / "steps.png", config, found)
     _synchronization(folder / "synchronization.png", config)
     for test, references in tests.items():
         write_png(folder / f"examples-{test}.png", _examples(config, test, references))

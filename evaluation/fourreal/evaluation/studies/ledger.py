@@ -66,7 +66,8 @@ def _decisive(config: Config) -> Record:
 
 def _check_same(now: Mapping[str, Any], before: Mapping[str, Any], out: str) -> None:
     new, old = flatten(now), flatten(before)
-    if changed := sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name)):
+    names = (new.keys() | old.keys()) - Config.NOT_DECIDING
+    if changed := sorted(name for name in names if new.get(name) != old.get(name)):
         name = changed[0]
         raise UserError(
             f"{out} holds a study with other settings ({name} was {old.get(name)}, is now {new.get(name)}): "

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +14,7 @@ from fourreal.evaluation.shelf import Shelf
 from fourreal.evaluation.studies.arms import ARMS
 from fourreal.evaluation.studies.config import Config
 from fourreal.evaluation.studies.ledger import Ledger
+from fourreal.evaluation.studies.processes import process_pool
 from fourreal.evaluation.studies.scores import TRUE, generated_folder, pairs_of, scores_as_json
 from fourreal.platform.storage import Storage
 
@@ -40,8 +39,7 @@ def reconstruct_some(config: Config, tests: Mapping[str, str], ledger: Ledger) -
     rows = [row for row in _rows(config, tests) if ledger.find(row.cell) is None]
     if not rows:
         return
-    processes = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), processes, torch.set_num_threads, (1,)) as pool:
+    with process_pool(os.cpu_count(), torch.set_num_threads, (1,)) as pool:
         waiting = {row: [pool.submit(_score, row, key) for key in row.keys] for row in rows}
         for row, futures in waiting.items():
             scores = [future.result() for future in futures]

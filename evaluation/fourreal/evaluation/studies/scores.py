@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache, partial
@@ -23,6 +21,7 @@ from fourreal.evaluation.studies.arms import ARMS
 from fourreal.evaluation.studies.config import Config
 from fourreal.evaluation.studies.jobs import Jobs
 from fourreal.evaluation.studies.ledger import Ledger, Record
+from fourreal.evaluation.studies.processes import process_pool
 from fourreal.evaluation.studies.training import arm_folder, model_of
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import compute_in_this_thread, join_environment
@@ -80,23 +79,13 @@ def generate_and_score(config: Config, tests: Mapping[str, str], jobs: Jobs, led
     if not waiting and not blank:
         return
     share = jobs.gpu_share(config.fit.parallel)
-    processes = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(config.fit.parallel, processes, _join_ray, (jobs.ray(),)) as pool:
-        try:
-            futures = {pool.submit(_generate_and_score, config, cell, share): cell for cell in waiting}
-            for future in as_completed(futures):
-                ledger.finish(futures[future].name, future.result())
-                print(f"scored  {futures[future].name}", flush=True)
-            for test, references in blank.items():
-                ledger.finish(f"baselines/{test}", _baselines(pool, config, test, references))
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a process that generated and scored grids was ended (for want of memory?): run the same command, "
-                "with a smaller --fit.parallel"
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # those that run are finished while there is a Ray to run on
-            raise
+    with process_pool(config.fit.parallel, _join_ray, (jobs.ray(),)) as pool:
+        futures = {pool.submit(_generate_and_score, config, cell, share): cell for cell in waiting}
+        for future in as_completed(futures):
+            ledger.finish(futures[future].name, future.result())
+            print(f"scored  {futures[future].name}", flush=True)
+        for test, references in blank.items():
+            ledger.finish(f"baselines/{test}", _baselines(pool, config, test, references))
 
 
 def _baselines(pool: ProcessPoolExecutor, config: Config, test: str, references: str) -> Record:
@@ -160,10 +149,13 @@ def _generate(config: Config, cell: _Cell, gpu_share: float) -> str:
         workers=1,
         device=config.device,
         gpu_share=gpu_share,
+        retry_quarantined=True,  # what an earlier run had no memory for
     )
     summary = generate(settings)
     if summary.quarantined or summary.missing_shards:
-        raise UserError(f"{out} lacks grids ({dict(summary.quarantined)} in quarantine): see there")
+        raise UserError(
+            f"{out} lacks grids ({dict(summary.quarantined)} in quarantine): see there; the same command tries again"
+        )
     return out
 
 

@@ -144,7 +144,7 @@ def _of_test(config: Config, test: str, sources: Sources, ledger: Ledger) -> Fin
                 merged[method, metric.name] = mean_over_seeds(tallies)
             values[method, metric.name] = _value(metric, tallies, sources, config)
     gaps = _gaps(config, metrics, merged, sources)
-    claims = _claims(config, test, values, metrics)
+    claims = _claims(config, test, merged, metrics)
     return Findings(test, metrics, values, gaps, claims, len(set(sources.values())))
 
 
@@ -194,19 +194,25 @@ def _gaps(
 
 
 def _claims(
-    config: Config, test: str, values: Mapping[tuple[Method, str], Value], metrics: Sequence[Metric]
+    config: Config, test: str, merged: Mapping[tuple[Method, str], Tally], metrics: Sequence[Metric]
 ) -> list[Claim]:
-    """The bars of the study, as far as what was run can tell."""
+    """The bars of the study, as far as what was run can tell: over grids of which both have a value."""
     by_name = {metric.name: metric for metric in metrics}
     claims = []
     for bar in BARS[config.bar]:
         pair = Method(MAIN, bar.steps), Method(bar.baseline)
-        mine, theirs = (values.get((method, bar.metric), Value(None)).value for method in pair)
-        if bar.test == test and mine is not None and theirs is not None:
+        mine, theirs = (_valued(merged.get((method, bar.metric), Tally())) for method in pair)
+        if bar.test == test and (common := sorted(mine.keys() & theirs.keys())):
             metric = by_name[bar.metric]
-            margin = mine - theirs if metric.higher_is_better else theirs - mine
+            margin = metric.value_over([mine[key] for key in common])
+            margin -= metric.value_over([theirs[key] for key in common])
+            margin = margin if metric.higher_is_better else -margin
             more = f" by {bar.least:g} {metric.unit}" if bar.least else ""
             where = _WHERE.get(bar.metric, f"in {bar.metric}")
             text = f"{pair[0]} beats the {bar.baseline}{more} {where} ({test} grids)"
             claims.append(Claim(text, margin, metric.unit, margin > 0 and margin >= bar.least))
     return claims
+
+
+def _valued(tally: Tally) -> dict[str, SampleScore]:
+    return {key: score for key, score in tally.scores.items() if score.value is not None}
