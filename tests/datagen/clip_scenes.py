@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fourreal.datagen.videos.bars import bright_box
+from fourreal.datagen.videos.greys import Grey, Greys, Halved, size_within, spread
 
 Clip = npt.NDArray[np.uint8]
 
@@ -83,6 +84,17 @@ def scene(
 def grey_of(clip: Clip) -> Clip:
     """`[T, h, w]` of `[T, h, w, 3]`."""
     return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip])
+
+
+def shrunk(frames: Grey, longer_side: int) -> Grey:
+    """Frames `[T, h, w]` as `[T, H, W]`, shrunk until neither side is longer than `longer_side`."""
+    size = size_within(frames.shape[2], frames.shape[1], longer_side)
+    return frames if size == frames.shape[:0:-1] else np.stack([Halved(frame).shrunk(*size) for frame in frames])
+
+
+def greys_of(frames: Grey) -> Greys:
+    """Those of frames `[T, h, w]` that are there already."""
+    return lambda longer_side, count: shrunk(frames[spread(count, len(frames))], longer_side)
 
 
 def crop_bars(clip: Clip) -> Clip:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from tests.datagen.glb import CUBE, Glb, moving_cube
 
 from fourreal.datagen.assets import list_assets, open_assets
+from fourreal.datagen.assets.files import FileAssets
+from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.datagen.gltf_checks import check_gltf
 from fourreal.datagen.gltf_file import BadGltf, attribution_of, licence_of
+from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.errors import UserError
+from fourreal.platform.storage import Storage
+from fourreal.platform.storage_errors import StorageError
 
 
 def test_a_folder_is_searched_to_any_depth_and_each_asset_counts_once(tmp_path: Path) -> None:
@@ -43,6 +50,8 @@ def test_procedural_models_follow_the_seed() -> None:
     assert {item.key for item in first}.isdisjoint(item.key for item in other)
     assert [item.spec["model_seed"] for item in first] == [0, 1, 2, 3]
     assert first == list(list_assets(open_assets("procedural:9", 0), 1))[:4]
+    assert not any("sha256" in item.spec for item in first), "there is no file yet"
+    assert all(item.key.endswith(item.spec["model_sha256"][:8]) for item in first)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +111,50 @@ def test_a_position_that_is_no_number_is_seen_in_every_kind_of_file(tmp_path: Pa
             document = {**glb.document, "buffers": [{"byteLength": len(glb.binary), "uri": uri}]}
             (tmp_path / "a.gltf").write_text(json.dumps(document))
             assert reason_of(tmp_path / "a.gltf") == reason
+
+
+def test_a_file_that_is_another_than_planned_is_not_rendered_under_its_name(tmp_path: Path) -> None:
+    path = moving_cube(tmp_path / "cube.glb")
+    source = FileAssets(str(path))
+    (item,) = source.items()
+    assert source.local(item, cast(BlenderWorker, None)) == (path, item.spec["sha256"])
+    path.write_bytes(path.read_bytes() + bytes(4))
+    with pytest.raises(ItemFailure, match=r"cube\.glb is not the file that was planned: put it back") as failure:
+        source.local(item, cast(BlenderWorker, None))
+    assert (failure.value.stage, failure.value.reason) == ("load", "changed")
+
+
+def test_assets_of_an_object_store_are_named_by_their_address(tmp_path: Path, s3_bucket: str) -> None:
+    Storage(f"{s3_bucket}/set").write("deep/cube.glb", moving_cube(tmp_path / "cube.glb").read_bytes())
+    for assets in (f"{s3_bucket}/set", f"{s3_bucket}/set/deep/cube.glb"):
+        (item,) = FileAssets(assets).items()
+        assert item.source == f"{s3_bucket}/set/deep/cube.glb"
+
+
+def test_a_full_disk_is_not_the_assets_fault_and_a_name_too_long_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glb = Glb()
+    glb.node(CUBE)
+    buffers = [{"byteLength": len(glb.binary), "uri": "a.bin"}, {"byteLength": 1, "uri": f"{'b' * 200}.bin"}]
+    data = json.dumps({**glb.document, "buffers": buffers}).encode()
+    for name in ("a.bin", f"{'b' * 200}.bin"):
+        (tmp_path / name).write_bytes(glb.binary)
+    (tmp_path / f"{'a' * 200}.gltf").write_bytes(data)
+    source, number = FileAssets(str(tmp_path)), errno.ENAMETOOLONG
+    write = Path.write_bytes
+
+    def limited(path: Path, data: bytes) -> int:
+        if len(path.name) > 100:
+            raise OSError(number, "as the system says")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", limited)
+    brought = source._bring(Storage(str(tmp_path)), f"{'a' * 200}.gltf")
+    assert brought.read_bytes() == data
+    assert sorted(path.name for path in brought.parent.iterdir()) == sorted([brought.name, "a.bin"])
+    number = errno.ENOSPC
+    with pytest.raises(StorageError, match="the disk is full") as full:
+        source._bring(Storage(str(tmp_path)), f"{'a' * 200}.gltf")
+    assert full.value.lasting
+    source.close()

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tests.datagen.clip_scenes import H, Thing, W, crop_bars, grey_of, scene
+from tests.datagen.clip_scenes import H, Thing, W, crop_bars, grey_of, greys_of, scene, shrunk
 
 from fourreal.datagen.selection.filters import ClipFilters
 from fourreal.datagen.selection.judge import ClipJudge
@@ -19,7 +19,6 @@ from fourreal.datagen.selection.look import blur
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.overlay import text_share
 from fourreal.datagen.selection.still_scenes import StillScenes
-from fourreal.datagen.videos.greys import greys_of, shrunk
 from fourreal.platform.datajob import ItemFailure
 from fourreal.platform.video import read_frames
 
@@ -123,6 +122,7 @@ def test_a_degraded_clip_is_refused_with_its_reason(reason: str) -> None:
 
 def test_a_clip_of_one_time_is_not_static() -> None:
     assert reason_of(walk()[:1]) == "kept"
+    assert reason_of(subtitled(walk()[:1], outline=False)) == "text"  # which is no motion
 
 
 def test_blur_does_not_depend_on_light_and_grows_with_the_radius() -> None:

@@ -111,6 +111,23 @@ def test_files_are_kept_or_not(keep: bool, tmp_path: Path, mirror: Mirror) -> No
     assert len(list((tmp_path / "cache").rglob("*.glb"))) == (3 if keep else 0)
 
 
+def test_a_file_that_was_there_before_is_nobodys_to_delete(tmp_path: Path, mirror: Mirror) -> None:
+    source = ObjaverseAssets("objaverse", 0, Selection(), downloads_of(tmp_path, mirror, keep=False))
+    items = list(list_assets(source, 1))
+    theirs = source.cache.path(items[0].spec["file"])
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_bytes(mirror.files[mirror.address(items[0].key)])
+    preparation = source.preparation()
+    assert preparation is not None
+    preparer = preparation.make_preparer()
+    for item in items:
+        preparer.prepare(item)
+        source.local(item, cast(BlenderWorker, None))
+        preparer.release(item)
+    source.close()
+    assert list((tmp_path / "cache").rglob("*.glb")) == [theirs]
+
+
 def test_workers_that_delete_each_others_files_all_read_whole_ones(tmp_path: Path, mirror: Mirror) -> None:
     """Each has a cache of its own over the same folder, as processes have; several items show one asset."""
     downloads = downloads_of(tmp_path, mirror, keep=False)

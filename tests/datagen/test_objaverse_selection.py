@@ -170,6 +170,27 @@ def test_xl_joins_what_is_known_and_takes_files_that_can_be_opened(mirror: Mirro
         select(mirror, tmp_path, assets="objaverse-xl", tags=("fox",), min_animations=0)
 
 
+def test_a_file_of_two_addresses_is_on_one_side_of_the_split(mirror: Mirror, tmp_path: Path) -> None:
+    uids = ["plain", "lively", "shared", "free", "closed"]
+    rows = [row(uid, uid.encode()) for uid in uids]
+    mirror.publish_table("sketchfab", rows)
+    address = f"{mirror.url}/ann/foxes/blob/0123abc"
+    mirror.publish_table(
+        "github", [r | {"fileIdentifier": f"{address}/{n}.glb", "metadata": "{}"} for n, r in enumerate(rows)]
+    )
+    mirror.publish_table("smithsonian", [])
+    sides = [
+        {
+            item.spec["sha256"]
+            for item in select(mirror, tmp_path, assets="objaverse-xl", split=split, held_out_share=0.5)
+        }
+        for split in ("train", "held-out")
+    ]
+    assert all(sides)
+    assert sides[0].isdisjoint(sides[1])
+    assert len(sides[0] | sides[1]) == len(uids)
+
+
 def test_licences_have_one_name_each() -> None:
     assert spdx_of("by") == spdx_of("cc-by-4.0") == spdx_of("Creative Commons - Attribution") == "CC-BY-4.0"
     assert spdx_of(" Some Own Licence ") == "Some Own Licence"

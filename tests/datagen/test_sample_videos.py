@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fourreal.datagen.sample_videos import Config, draw_video, main
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.datagen.videos.timing import Timing
+from fourreal.platform.errors import UserError
 from fourreal.platform.video import probe
 
 
@@ -15,6 +17,12 @@ def test_a_video_follows_from_the_seed_and_its_number_alone(tmp_path: Path) -> N
     many = Config(tmp_path, count=9, frames=6, height=32, width=48, seed=5)
     assert np.array_equal(draw_video(config, 1), draw_video(many, 1))
     assert not np.array_equal(draw_video(config, 0), draw_video(config, 1))
+
+
+@pytest.mark.parametrize("fps", [0.0, -24.0, 0.5, float("nan")])
+def test_a_rate_below_one_frame_a_second_is_refused(fps: float, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--fps must be at least 1"):
+        Config(tmp_path, fps=fps)
 
 
 def test_something_moves_before_a_still_and_textured_background(tmp_path: Path) -> None:

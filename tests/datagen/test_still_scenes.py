@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.datagen.clip_scenes import Thing, crop_bars, grey_of, scene
+from tests.datagen.clip_scenes import Thing, crop_bars, grey_of, scene, shrunk
 
 from fourreal.datagen.selection.motion import motion_statistics
 from fourreal.datagen.selection.still_scenes import StillScenes
 from fourreal.datagen.selection.tracks import DENSE, SPARSE
 from fourreal.datagen.synthesize import Config, Synthesizer
-from fourreal.datagen.videos.greys import shrunk
 from fourreal.datagen.videos.scan import list_windows
 from fourreal.platform.codec import EncodedGrid, encode
 from fourreal.platform.datajob import Item, ItemFailure

@@ -54,6 +54,9 @@ def test_a_grid_follows_from_the_item_and_the_settings_alone(videos: Path) -> No
     [
         ({"views": 0}, "--views must be at least 1"),
         ({"height": 2}, "at least 8"),
+        ({"workers": 0}, "--workers must be at least 1, not 0"),
+        ({"workers": -2}, "--workers must be at least 1, not -2"),
+        ({"items_per_shard": 0}, "--items-per-shard must be at least 1, not 0"),
         ({"magnitude": (0.5, 3.0)}, "--magnitude takes two numbers, 0 <= LOW <= HIGH <= 2, not 0.5 3.0"),
         ({"depth_ratio": (1.8, 1.2)}, "--depth-ratio takes two numbers"),
     ],

@@ -76,15 +76,21 @@ def _card(
         "forbids commercial use or asks for the same licence, that holds for its grids.",
         *([unknown] if unknown and licences["unknown"] else []),
         "## Set aside",
-        _markdown(("reason", "items"), sorted(summary.quarantined.items()))
-        if summary.quarantined
-        else "Nothing: every planned item became a grid.",
+        _set_aside(plan, summary),
         "## Settings",
         _markdown(("setting", "value"), ((name, json.dumps(value)) for name, value in sorted(plan.settings.items()))),
         "## Versions",
         _markdown(("package", "version"), _versions(packages)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _set_aside(plan: Plan, summary: JobSummary) -> str:
+    if summary.quarantined:
+        return _markdown(("reason", "items"), sorted(summary.quarantined.items()))
+    if missing := len(summary.missing_shards):
+        return f"Nothing so far; {missing} of {plan.shard_count} shards are not made yet."
+    return "Nothing: every planned item became a grid."
 
 
 def _markdown(header: tuple[str, str], rows: Iterable[tuple[str, object]]) -> str:

@@ -46,7 +46,7 @@ class GridJobConfig:
     retry_quarantined: bool = False
     """Try the items in quarantine again."""
     limit: int | None = None
-    """Estimate: do only this many items, spread over all, keep nothing, and print what the whole job would cost."""
+    """Estimate: do only this many items, spread over all, keep no grid, and print what the whole job would cost."""
     dry_run: bool = False
     """Check settings and sources, print what would be made, and make nothing."""
 
@@ -54,13 +54,14 @@ class GridJobConfig:
         ["out", "items_per_shard", "workers", "retry_quarantined", "limit", "dry_run"]
     )
     """Fields that may change from one run on the same output to the next."""
-    AT_LEAST_ONE: ClassVar[tuple[str, ...]] = ("views", "times")
-    """Fields that count something."""
+    AT_LEAST_ONE: ClassVar[tuple[str, ...]] = ("views", "times", "items_per_shard", "workers")
+    """Fields that count something, or are None."""
 
     def __post_init__(self) -> None:
         for name in self.AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {count}")
         if min(self.height, self.width) < 8:
             raise UserError(f"--height and --width must be at least 8, not {self.height}x{self.width}")
         if self.seed < 0:

@@ -51,6 +51,8 @@ class Config:
     def __post_init__(self) -> None:
         if min(self.count, self.frames) < 1 or min(self.height, self.width) < 16:
             raise UserError("--count and --frames must be at least 1, --height and --width at least 16")
+        if not self.fps >= 1.0:
+            raise UserError(f"--fps must be at least 1, not {self.fps}")
 
 
 @dataclass(frozen=True)

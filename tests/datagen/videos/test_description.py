@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 from tests.datagen.clip_scenes import Thing, scene
 
-from fourreal.datagen.dataset_card import ATTRIBUTION, CARD
+from fourreal.datagen.dataset_card import ATTRIBUTION, CARD, write_card
 from fourreal.datagen.statistics_page import PAGE
 from fourreal.datagen.synthesize import Config, run
 from fourreal.datagen.videos.description import Description, parse_description
-from fourreal.platform.datajob import list_quarantine
+from fourreal.platform.datajob import Item, JobSummary, list_quarantine
+from fourreal.platform.datajob.plan import make_plan, write_plan
 from fourreal.platform.shards import read_grids
 from fourreal.platform.storage import Storage
 from fourreal.platform.video import write_video
@@ -30,6 +32,29 @@ def test_side_files_say_what_they_say_and_no_more() -> None:
     for nonsense in (b"", b"[1]", b"{", b'{"licence": 7, "caption": null}', b"\xff\xfe"):
         assert parse_description("a.json", nonsense) == Description()
     assert Description("shorter").or_else(side) == Description("shorter", "CC-BY-4.0", CREDITS)
+
+
+def test_the_card_says_that_nothing_is_set_aside_only_when_all_is_made(tmp_path: Path) -> None:
+    out = Storage(str(tmp_path))
+    write_plan(out, make_plan("synthesize", {}, [Item(f"clip-{n}", f"{n}.mp4") for n in range(3)], 1))
+    summary = JobSummary(
+        grids=0,
+        quarantined={},
+        shards=1,
+        missing_shards=[0, 2],
+        size_bytes=0,
+        tried_now=True,
+        made_now=0,
+        busy_s=0.0,
+        wall_s=0.0,
+        out=out.uri,
+    )
+    for missing, says in (
+        ([0, 2], "Nothing so far; 2 of 3 shards are not made yet."),
+        ([], "Nothing: every planned item became a grid."),
+    ):
+        write_card(out, dataclasses.replace(summary, missing_shards=missing), ())
+        assert f"## Set aside\n\n{says}\n" in out.read(CARD).decode()
 
 
 @pytest.mark.ray

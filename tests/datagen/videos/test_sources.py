@@ -100,6 +100,13 @@ def test_identical_files_are_planned_once(videos: Path) -> None:
     assert [Path(item.source).name for item in list_windows(str(videos), FOUR, 1)] == ["copy.mp4", "two.MP4"]
 
 
+def test_what_cannot_be_read_is_planned_once_however_often_it_is_listed(videos: Path) -> None:
+    listing = videos.parent / "list.txt"
+    listing.write_text("videos/gone.mp4\nvideos/one.mp4\nvideos/lost.mp4\nvideos/gone.mp4\nvideos/one.mp4\n")
+    items = list(list_windows(str(listing), FOUR, 1))
+    assert [Path(item.source).name for item in items] == ["gone.mp4", "one.mp4", "lost.mp4"]
+
+
 def _reason(item: Item) -> str:
     with pytest.raises(ItemFailure) as failure:
         ClipReader(FOUR).read(item)

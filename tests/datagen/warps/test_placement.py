@@ -6,9 +6,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.datagen.warps.test_paths import draw, families, magnitudes, ratios, seeds
 
-from fourreal.datagen.warps.paths import affine_path
-from fourreal.datagen.warps.placement import footprint, place, plan_warp
+from fourreal.datagen.warps.paths import Array, affine_path
+from fourreal.datagen.warps.placement import Warp, place, plan_warp
 from fourreal.datagen.warps.resampling import SUPPORT
+
+
+def footprint(warp: Warp, height: int, width: int) -> Array:
+    """Corners `[L * V, 4, 2]` of all views in pixels of the shrunk source."""
+    corners = np.array([[x, y, 1.0] for x in (0.0, width) for y in (0.0, height)])
+    mapped = np.einsum("vij,cj->vci", warp.view_to_view0.reshape(-1, 3, 3), corners)
+    return np.asarray(mapped[..., :2] / mapped[..., 2:] + [warp.left, warp.top])
 
 
 @settings(max_examples=400, deadline=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -13,12 +12,15 @@ from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.datagen.gltf_buffers import MAX_FILE_BYTES, addresses_of
 from fourreal.datagen.gltf_clips import clips_of
 from fourreal.datagen.gltf_file import attribution_of, licence_of
-from fourreal.platform.datajob import Item, Preparation
+from fourreal.platform.datajob import Item, ItemFailure, Preparation
 from fourreal.platform.errors import UserError
 from fourreal.platform.grid import make_key
 from fourreal.platform.storage import Storage
+from fourreal.platform.storage_errors import StorageError
 
 _SUFFIXES = (".glb", ".gltf")
+_NAME_ROOM = 60
+"""Characters of a name that every file system holds; an object store allows more."""
 
 
 class FileAssets:
@@ -43,7 +45,8 @@ class FileAssets:
                 seen.add(key)
                 spec = {"folder": folder.uri, "name": name, "sha256": sha256, "licence": licence_of(data)}
                 known = {"attribution": attribution_of(data) or None, "clips": clips_of(data)}
-                yield Item(key, folder.path(name), spec | {k: v for k, v in known.items() if v is not None})
+                address = folder.path(name) if folder.is_local else f"s3://{folder.path(name)}"
+                yield Item(key, address, spec | {k: v for k, v in known.items() if v is not None})
 
     def settings(self) -> Mapping[str, Any]:
         """See `AssetSource`."""
@@ -54,11 +57,15 @@ class FileAssets:
         return None
 
     def local(self, item: Item, worker: BlenderWorker) -> tuple[Path, str]:
-        """See `AssetSource`."""
+        """See `AssetSource`. The plan says of these bytes whose they are, so of others nobody knows."""
         folder = Storage(str(item.spec["folder"]))
         name = str(item.spec["name"])
         path = Path(folder.path(name)) if folder.is_local else self._bring(folder, name)
-        return path, str(item.spec["sha256"])
+        sha256 = str(item.spec["sha256"])
+        if path.is_file() and _sha256_of(path) != sha256:
+            message = f"{item.source} is not the file that was planned: put it back, or plan anew with another --out"
+            raise ItemFailure("load", "changed", message)
+        return path, sha256
 
     def close(self) -> None:
         """See `AssetSource`."""
@@ -68,15 +75,19 @@ class FileAssets:
         """Copy a file here, and with it those beside it that it points at; one that does not come is found missing."""
         self.scratch.begin()
         data = folder.read(name)
+        path = self.scratch.keep(PurePosixPath(name).name[-_NAME_ROOM:], data)
         here = name.rpartition("/")[0]
         for beside in addresses_of(data):
             there = f"{here}/{beside}" if here else beside
             size_bytes = folder.size_bytes(there)
             if size_bytes is not None and size_bytes <= MAX_FILE_BYTES:
                 content = folder.read(there)
-                with contextlib.suppress(OSError):  # a name that this file system cannot hold
+                try:
                     self.scratch.keep(beside, content)
-        return self.scratch.keep(PurePosixPath(name).name, data)
+                except StorageError as error:
+                    if error.lasting:  # a full disk, say; otherwise a name that this file system cannot hold
+                        raise
+        return path
 
     def _find(self) -> tuple[Storage, list[str]]:
         path = PurePosixPath(self.assets)
@@ -92,3 +103,8 @@ class FileAssets:
                 f"there is no .glb or .gltf file in {self.assets}: give a folder, a file, procedural:N or objaverse"
             )
         return folder, names
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

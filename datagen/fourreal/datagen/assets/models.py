@@ -34,9 +34,9 @@ class ProceduralAssets:
             raise UserError(f"--assets {self.assets} should say how many models to make, as in procedural:12")
         for model_seed in range(self.seed * _SEEDS_APART, self.seed * _SEEDS_APART + int(count)):
             model = make_model(model_seed)
-            sha256 = model.sha256()
+            sha256 = model.sha256()  # of what numpy drew: the file's is known once Blender has written it
             name = f"{model.family}-{model_seed:07d}-{sha256[:8]}"
-            spec = {"asset": name, "model_seed": model_seed, "sha256": sha256, "licence": "CC0-1.0"}
+            spec = {"asset": name, "model_seed": model_seed, "model_sha256": sha256, "licence": "CC0-1.0"}
             yield Item(name, f"{PROCEDURAL}{model.family}/{model_seed}", spec)
 
     def settings(self) -> Mapping[str, Any]:

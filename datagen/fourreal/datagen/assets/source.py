@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from fourreal.datagen.blender.worker import BlenderWorker
 from fourreal.datagen.scratch import ScratchFolder
 from fourreal.platform.datajob import Item, Preparation
+from fourreal.platform.storage_errors import disk_errors
 
 
 class AssetSource(Protocol):
@@ -22,8 +23,8 @@ class AssetSource(Protocol):
     def items(self) -> Iterator[Item]:
         """One item for each asset, with a key that stays the same wherever the asset is moved.
 
-        Its spec holds `licence`, `sha256` where it is known, `attribution` (title, author, url) where there is one,
-        and `clips` (see `clips_of`) where the file could be read, or `animations`, their number, where that is
+        Its spec holds `licence`, the file's `sha256` where it is known, `attribution` (title, author, url) where there
+        is one, and `clips` (see `clips_of`) where the file could be read, or `animations`, their number, where that is
         published. Raises UserError when there is nothing.
         """
         ...
@@ -63,15 +64,17 @@ class Scratch:
         return ScratchFolder("assets")
 
     def path(self, name: str) -> Path:
-        """Where a file of this name would lie, with the folders that it needs made."""
+        """Where a file of this name would lie, with the folders that it needs made. Raises StorageError."""
         path = self._folder.path / str(self._begun) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(str(path)):
+            path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def keep(self, name: str, data: bytes) -> Path:
-        """Write a file."""
+        """Write a file. Raises StorageError: no asset is to be blamed for a full disk."""
         path = self.path(name)
-        path.write_bytes(data)
+        with disk_errors(str(path)):
+            path.write_bytes(data)
         return path
 
     def begin(self) -> None:

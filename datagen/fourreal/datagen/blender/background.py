@@ -117,7 +117,8 @@ def contrast(background: Background, outline: Outline) -> float:
 def choose_background(outline: Outline, settings: BackgroundSettings, rng: np.random.Generator) -> Background:
     """Draw backgrounds of the kind asked for until one stands apart from the asset's outline.
 
-    The last tries are coloured; when none is enough, the one with most contrast is taken.
+    Of `white` only the first try is white, the others are coloured; when none is enough, the one with most contrast is
+    taken.
     """
     kind = settings.kind if settings.kind != "any" else str(rng.choice(["white", "coloured", "textured"]))
     mean = outline.srgb.mean(axis=0) if len(outline.srgb) else np.full(3, 0.5)

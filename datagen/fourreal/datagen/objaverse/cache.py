@@ -30,6 +30,8 @@ class Cache:
     def __init__(self, downloads: Downloads) -> None:
         self.downloads = downloads
         self.folder = Path(downloads.cache).expanduser().absolute()
+        self._fetched: set[Path] = set()
+        """What was downloaded by this object, and may be deleted by it: the folder is shared with others."""
         self._sessions = threading.local()
         self._locks: dict[Path, threading.Lock] = {}
         self._locks_lock = threading.Lock()
@@ -55,7 +57,15 @@ class Cache:
                 except DownloadFailure:
                     path.unlink(missing_ok=True)
             self._download(urljoin(f"{self.downloads.url.rstrip('/')}/", address), path, check)
+            self._fetched.add(path)
         return path
+
+    def release(self, name: str) -> None:
+        """Delete the file `name` where files are not kept, unless it was there before: then it is somebody else's."""
+        path = self.path(name)
+        if not self.downloads.keep and path in self._fetched:
+            self._fetched.discard(path)  # first: another thread may be about to download it again
+            path.unlink(missing_ok=True)
 
     def path(self, name: str) -> Path:
         """Where the file `name` is, or would be. Raises ValueError for a name that leads out of the folder."""

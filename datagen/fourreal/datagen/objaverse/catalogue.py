@@ -88,12 +88,17 @@ def _first_object(uid: str, path: str, metadata: Mapping[str, Any], sha256: str)
 def xl_objects(cache: Cache, wanted: Wanted) -> Iterator[Published]:
     """Objects of Objaverse-XL that are .glb files: Sketchfab's with all that 1.0 says of them, GitHub's, Smithsonian's.
 
-    The same file under several addresses counts once. Raises DownloadFailure when a table does not come.
+    The same file under several addresses counts once: one that Sketchfab has too is Sketchfab's, whether or not that
+    object is wanted, since under a second uid it could be on both sides of a split. Raises DownloadFailure when a table
+    does not come.
     """
-    rows = _rows(cache, "sketchfab")
-    sha256_of = {uid: row["sha256"] for row in rows if wanted(uid := package.sketchfab_uid(row["fileIdentifier"]))}
+    sha256_of: dict[str, str] = {}
+    seen: set[str] = set()
+    for row in _rows(cache, "sketchfab"):
+        seen.add(row["sha256"])
+        if wanted(uid := package.sketchfab_uid(row["fileIdentifier"])):
+            sha256_of[uid] = row["sha256"]
     yield from first_objects(cache, sha256_of.__contains__, sha256_of)
-    seen = set(sha256_of.values())
     for source in _XL_SOURCES:
         for row in _rows(cache, source):
             if row["fileType"] == "glb" and row["sha256"] not in seen and wanted(row["sha256"]):

@@ -21,11 +21,6 @@ _FIRST_ADDRESS = "datasets/allenai/objaverse/resolve/main"
 _XL_ADDRESS = "datasets/allenai/objaverse-xl/resolve/main"
 
 
-def version() -> str:
-    """Of the package."""
-    return str(_package().__version__)
-
-
 def address_of(name: str) -> str:
     """Address, relative to the server, of a file of Objaverse 1.0 in the package's folder."""
     return f"{_FIRST_ADDRESS}/{name.removeprefix(f'{FIRST}/')}"

@@ -63,6 +63,7 @@ class ObjaverseAssets:
                 _link(fetch(self.cache, item), own)
             except FileNotFoundError:
                 continue  # another worker was done with it between these two steps
+            self.cache.release(str(item.spec["file"]))  # where it had to be fetched again: nobody else would delete it
             return own, str(item.spec.get("sha256") or sha256_of(own))
         raise ItemFailure("download", "disk", f"{item.spec['file']} is deleted from the cache as often as it comes")
 
@@ -93,8 +94,7 @@ class Downloader:
 
     def release(self, item: Item) -> None:
         """See `Preparer`."""
-        if not self.cache.downloads.keep:
-            self.cache.path(str(item.spec["file"])).unlink(missing_ok=True)
+        self.cache.release(str(item.spec["file"]))
 
 
 def _link(path: Path, own: Path) -> None:

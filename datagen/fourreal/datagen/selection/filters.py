@@ -11,8 +11,8 @@ from fourreal.datagen.thresholds import Rule, Thresholds
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFilters(Thresholds):
-    """What is refused of a video; `fourreal.datagen.selection` says how each is measured. 0, or a large number for a
-    maximum, turns one off."""
+    """What is refused of a video; `look`, `overlay` and `motion` beside this say how each is measured. 0, or a large
+    number for a maximum, turns one off."""
 
     min_brightness: float = 0.1
     """`dark`: nineteen pixels of twenty are darker, from 0 to 1."""
@@ -42,7 +42,7 @@ class ClipFilters(Thresholds):
     """`shaky`: the camera's motion changes by more from one time to the next."""
 
 
-_RULES = (
+_LOOK_RULES = (
     Rule("dark", "brightness_p95", "min_brightness", "95% of it is darker than {:.2f}"),
     Rule("bright", "brightness_p5", "max_brightness", "95% of it is brighter than {:.2f}"),
     Rule("flat", "contrast", "min_contrast", "brightness spans {:.2f} in one of its frames"),
@@ -50,6 +50,8 @@ _RULES = (
     Rule("fade", "fade", "max_fade", "its brightest and its darkest frame are {:.2f} apart"),
     Rule("blurred", "blur", "max_blur", "it is blurred by {:.2f} of 1"),
     Rule("text", "text_share", "max_text", "text covers {:.1%} of the frame"),
+)
+_MOTION_RULES = (
     Rule("overlay", "stuck_share", "max_overlay", "{:.1%} of its points stand still while the frame moves"),
     Rule("untrackable", "tracked_share", "min_tracked", "{:.0%} of its points can be followed"),
     Rule("static", "p95_share", "min_motion", "from one time to the next it moves by {:.2%} of the frame"),
@@ -64,5 +66,4 @@ def check_clip(statistics: Mapping[str, float], filters: ClipFilters, *, times: 
 
     A clip of one time has no motion to judge.
     """
-    rules = _RULES if times > 1 else [rule for rule in _RULES if not rule.statistic.endswith("_share")]
-    thresholds.check(rules, statistics, filters)
+    thresholds.check(_LOOK_RULES if times == 1 else _LOOK_RULES + _MOTION_RULES, statistics, filters)

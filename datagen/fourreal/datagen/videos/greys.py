@@ -46,14 +46,3 @@ def size_within(width: int, height: int, longer_side: int) -> tuple[int, int]:
     """Width and height, shrunk until neither is more than `longer_side`."""
     scale = min(1.0, longer_side / max(width, height))
     return max(8, round(scale * width)), max(8, round(scale * height))
-
-
-def shrunk(frames: Grey, longer_side: int) -> Grey:
-    """Frames `[T, h, w]` as `[T, H, W]`, shrunk until neither side is longer than `longer_side`."""
-    size = size_within(frames.shape[2], frames.shape[1], longer_side)
-    return frames if size == frames.shape[:0:-1] else np.stack([Halved(frame).shrunk(*size) for frame in frames])
-
-
-def greys_of(frames: Grey) -> Greys:
-    """Those of frames `[T, h, w]` that are there already."""
-    return lambda longer_side, count: shrunk(frames[spread(count, len(frames))], longer_side)

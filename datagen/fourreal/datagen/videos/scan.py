@@ -47,11 +47,11 @@ def list_windows(videos: str, timing: Timing, most_per_video: int, search_s: flo
     seen: set[str] = set()
     twice = 0
     for scanned in _scan(find_videos(videos)):
-        if scanned.sha256 in seen:
+        known_as = scanned.sha256 or scanned.source.address  # of what cannot be read
+        if known_as in seen:
             twice += 1
             continue
-        if scanned.sha256:
-            seen.add(scanned.sha256)
+        seen.add(known_as)
         yield from _windows(scanned, timing, most_per_video, search_s)
     if twice:
         log.info("%d files are copies of others and were left out", twice)

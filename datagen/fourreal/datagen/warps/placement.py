@@ -89,10 +89,3 @@ def plan_warp(path: Array, source_size: tuple[int, int], height: int, width: int
     view_to_view0 = np.linalg.inv(to_pixels) @ path @ to_pixels
     left, top = np.round(np.array([placement.left, placement.top]) * factor - 0.5 * np.array([width, height]))
     return Warp(shrunk, int(left), int(top), view_to_view0 / view_to_view0[..., 2:, 2:])
-
-
-def footprint(warp: Warp, height: int, width: int) -> Array:
-    """Corners `[L * V, 4, 2]` of all views in pixels of the shrunk source."""
-    corners = np.array([[x, y, 1.0] for x in (0.0, width) for y in (0.0, height)])
-    mapped = np.einsum("vij,cj->vci", warp.view_to_view0.reshape(-1, 3, 3), corners)
-    return np.asarray(mapped[..., :2] / mapped[..., 2:] + [warp.left, warp.top])
