@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import resource
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from full_disks import files_limited_to
 
 from fourreal.platform.storage import Storage
 from fourreal.training.checkpoint.store import MANIFEST_FILE, CheckpointStore
 from fourreal.training.settings.groups import CheckpointSettings
+from fourreal.training.workers import ranks
 from fourreal.training.workers.ranks import Worker
 from fourreal.training.workers.stopping import Stopped
 
@@ -64,6 +63,20 @@ def test_every_so_many_steps_one_is_kept_for_ever(storage: Storage) -> None:
     for step in (10, 20, 30, 40, 50, 60, 70):
         assert store.save(step, writer(step)) is None
     assert store.steps() == [70, 60, 40, 20]
+
+
+def test_all_workers_look_at_the_checkpoints_that_the_first_one_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system may show one host a checkpoint later than the other."""
+    store = CheckpointStore(Storage(str(tmp_path)), CheckpointSettings(keep=2), ALONE)
+    for step in (10, 20):
+        assert store.save(step, writer(step)) is None
+    second = CheckpointStore(Storage(str(tmp_path)), CheckpointSettings(keep=2), Worker(1, 2))
+    monkeypatch.setattr(second, "steps", lambda: [10])
+    of_first: Iterator[object] = iter([[20, 10], None])  # what it lists; that its part of 20 is whole
+    monkeypatch.setattr(ranks, "gather", lambda value, group: [next(of_first), value])
+    assert newest(second) == (20, 20, ())
 
 
 @pytest.mark.parametrize(
@@ -135,19 +148,6 @@ def test_an_interrupted_checkpoint_is_none(storage: Storage) -> None:
     assert newest(store) == (10, 10, ())
     store.save(30, writer(30))
     assert not storage.list("step-00000020", recursive=True)
-
-
-@contextmanager
-def files_limited_to(size_bytes: int) -> Iterator[None]:
-    """Writes beyond that size fail with EFBIG, as they do with ENOSPC on a full disk: short write, then an error."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_no_room_for_a_checkpoint_leaves_the_older_ones(tmp_path: Path) -> None:

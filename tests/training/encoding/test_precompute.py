@@ -34,7 +34,7 @@ from fourreal.training.encoding.grids import code_version, fingerprint
 from fourreal.training.encoding.text import TextEncoder
 from fourreal.training.model import FIXED_VIEW, FREEZE_TIME, Conditions, Sampling, Text, border_given, load
 from fourreal.training.model.backbones.wan_codec import WanCodec
-from fourreal.training.precompute import Config, run
+from fourreal.training.precompute import Config, main, run
 from fourreal.training.run.preflight import check_room
 from fourreal.training.settings.groups import AugmentSettings, MixtureSettings
 from fourreal.training.stage.assembly import finished_model, model_skeleton
@@ -259,10 +259,15 @@ def test_captions_are_embedded_as_wan_does(model: Path) -> None:
     assert torch.equal(ours.encode("red &amp; green"), ours.encode("red & green"))
 
 
-def test_what_cannot_be_coded_is_one_sentence(grids: Storage, model: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_coded_is_one_sentence(
+    grids: Storage, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = config_of(grids, model, tmp_path / "out")
     with pytest.raises(UserError, match=r"8 times are not 4k\+1"):
         run(replace(config, times=8))
+    named = ["--data", grids.uri, "--model", str(model), "--out", str(tmp_path / "out"), "--times", "8"]
+    assert main([*named, "--dry-run"]) == 2
+    assert "8 times are not 4k+1" in capsys.readouterr().err
     with pytest.raises(UserError, match="18x24 pixels do not split into the latents"):
         run(replace(config, height=18))
     with pytest.raises(UserError, match="holds no autoencoder"):
@@ -271,7 +276,9 @@ def test_what_cannot_be_coded_is_one_sentence(grids: Storage, model: Path, tmp_p
         run(replace(config, data=str(tmp_path / "nothing")))
     without = shutil.copytree(model, tmp_path / "without")
     shutil.rmtree(without / "text_encoder")
-    with pytest.raises(UserError, match=r"the text encoder of .* cannot be read.*or leave captions out"):
+    with pytest.raises(
+        UserError, match=r"the text encoder of .* cannot be read.*save text_encoder and tokenizer there"
+    ):
         run(replace(config, model=str(without)))
     (without / "text_encoder").mkdir()
     (without / "text_encoder/config.json").write_text(json.dumps({"model_type": "bert"}))

@@ -12,10 +12,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from fourreal.training.engine import resharding
 from fourreal.training.engine.base import Engine
 from fourreal.training.engine.torch import TorchEngine
 from fourreal.training.model import PixelBackbone, PixelConfig
 from fourreal.training.settings.groups import EngineSettings, OptimizerSettings
+from fourreal.training.workers import ranks
 
 STAGES = (0, 1, 2, 3)
 OPTIMIZER = OptimizerSettings(ema_decay=0.9)
@@ -61,6 +63,25 @@ def phase(rank: int, world: int, folder: str, restored: int | None, end: int, sa
             torch.save((weights, averages), f"{folder}/weights-{stage}-{end}.pt")
         dist.barrier()
     dist.destroy_process_group()
+
+
+def test_workers_with_copies_of_their_own_leave_those_of_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies of an object store's checkpoint lie side by side in the folder for temporary files of their host."""
+    monkeypatch.setattr(resharding, "_convert", lambda source, target: target.mkdir())
+    monkeypatch.setattr(ranks, "gather", lambda value: [value, value])
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.mkdir()
+    other.mkdir()
+    with resharding.universal(mine, "tag", rank=0, shared=False) as first:
+        with resharding.universal(other, "tag", rank=1, shared=False) as second:
+            assert (first / "tag").is_dir()
+            assert (second / "tag").is_dir()
+        assert (first / "tag").is_dir()
+        with resharding.universal(mine, "tag", rank=0, shared=True) as third:  # beside the folder that all look at
+            assert third.parent == tmp_path
+    assert sorted(tmp_path.rglob("*")) == [mine, other]
 
 
 @pytest.mark.slow

@@ -15,3 +15,11 @@ def test_losses_by_time_and_by_source() -> None:
         "loss_of_source/2-rendered": 6.0,
     }  # fmt: skip
     assert breakdown.take() == {}
+
+
+def test_folders_of_any_name_have_metrics_that_mlflow_takes() -> None:
+    """One name that it refuses loses the whole batch of metrics."""
+    breakdown = LossBreakdown(["data/a+b (1)", "data/a,b (1)", "..", "s3://bucket/Vidéos v1.0: x-y"])
+    breakdown.add([1.0] * 4, [1.0, 2.0, 3.0, 4.0], [0, 1, 2, 3])
+    of_source = {name.split("/", 1)[1]: loss for name, loss in breakdown.take().items() if "source" in name}
+    assert of_source == {"0-a_b _1_": 1.0, "1-a_b _1_": 2.0, "folder": 3.0, "Vidéos v1.0: x-y": 4.0}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_disks import files_limited_to
 from safetensors.torch import load_file, save_file
 from tiny_models import ARCHITECTURES, captions, grid_input, lively, lively_grid_model
 
@@ -139,6 +140,12 @@ def test_missing_and_broken_files_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="export the model again"):
         load_model(tmp_path)
+
+
+def test_no_room_for_the_weights_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """As for any other file: training goes on without an export then."""
+    with files_limited_to(1000), pytest.raises(OSError, match=r"cannot write .*model\.safetensors"):
+        save_pretrained(PixelBackbone(CONFIG), tmp_path)
 
 
 def test_the_model_package_stands_on_its_own() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from loop_runs import CPU, settings_for
 from squares import square_grid
@@ -74,3 +75,35 @@ def test_an_export_is_the_model_with_its_story(make_folder: MakeFolder, tmp_path
     card = (tmp_path / "model" / "README.md").read_text()
     assert "tiny-base" in card
     assert training["data"][0]["fingerprint"] in card
+
+
+def test_every_export_of_latents_has_the_whole_autoencoder(
+    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a copy that broke off."""
+    settings = settings_for(make_folder("a"))
+    start = Storage(str(tmp_path / "start"))
+    parts = {"vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": b"weights"}
+    for name, content in parts.items():
+        start.write(name, content)
+    settings = replace(
+        settings, out=str(tmp_path / "out"), start_from=start.uri, data=replace(settings.data, coded=True),
+        checkpoints=CheckpointSettings(every=5, keep_every=10),
+    )  # fmt: skip
+    weights = build_model(settings, None).state_dict()
+    write = Storage.write
+
+    def breaks_off(storage: Storage, path: str, content: bytes) -> None:
+        if path.endswith(".safetensors"):
+            raise OSError("killed")
+        write(storage, path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "write", breaks_off)
+        with pytest.raises(OSError, match="killed"):
+            Exporter(settings, {}).export(copied(weights), {"steps": 10})
+    Exporter(settings, {}).export(copied(weights), {"steps": 10})
+    for folder in ("model", "exports/step-00000010"):
+        load_model(tmp_path / "out" / folder, "base")
+        for name, content in parts.items():
+            assert (tmp_path / "out" / folder / name).read_bytes() == content

@@ -30,19 +30,31 @@ def settings_of(folder: str, out: Path, **fields: Any) -> StageSettings:
 
 
 def test_workers_take_gpus_or_parts_of_them_where_there_are_enough_and_cores_otherwise(
-    make_folder: MakeFolder, tmp_path: Path
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    two = {"workers": 2, "engine": {"kind": "deepspeed"}}
-    whole = settings_of(make_folder("a"), tmp_path / "out", **two)
-    shared = settings_of(make_folder("b"), tmp_path / "out", gpu_share=0.25, **two)
+    folder, two = make_folder("a"), {"workers": 2, "engine": {"kind": "deepspeed"}}
+    whole = settings_of(folder, tmp_path / "out", **two)
+    part = settings_of(folder, tmp_path / "out", gpu_share=0.25)
     machine = {"CPU": 4.0, "GPU": 1.0}
-    assert scaling(shared, machine) == {
-        "num_workers": 2, "use_gpu": True, "resources_per_worker": {"CPU": 1, "GPU": 0.25}
+    assert scaling(part, machine) == {
+        "num_workers": 1, "use_gpu": True, "resources_per_worker": {"CPU": 1, "GPU": 0.25}
     }  # fmt: skip
-    assert scaling(whole, machine) == {"num_workers": 2, "use_gpu": False}
     assert scaling(whole, {"CPU": 4.0, "GPU": 2.0})["resources_per_worker"]["GPU"] == 1
-    with pytest.raises(UserError, match="the cluster has 1 cores: lower --workers 2"):
-        scaling(whole, {"CPU": 1.0})
+    assert scaling(whole, {"CPU": 4.0}) == {"num_workers": 2, "use_gpu": False}
+    capsys.readouterr()
+    assert scaling(whole, machine) == {"num_workers": 2, "use_gpu": False}
+    assert "1 GPUs are fewer than --workers 2 need: training on CPU cores" in capsys.readouterr().out
+    for gpus in (0.0, 2.0):
+        with pytest.raises(UserError, match="the cluster has 1 cores: lower --workers 2"):
+            scaling(whole, {"CPU": 1.0, "GPU": gpus})
+
+
+def test_workers_of_one_run_do_not_share_a_gpu(make_folder: MakeFolder, tmp_path: Path) -> None:
+    """NCCL refuses two ranks on one."""
+    shared = settings_of(make_folder("a"), tmp_path / "out", gpu_share=0.5, workers=2, engine={"kind": "deepspeed"})
+    with pytest.raises(UserError, match="workers of one run cannot share a GPU"):
+        scaling(shared, {"CPU": 4.0, "GPU": 1.0})
+    assert scaling(shared, {"CPU": 4.0}) == {"num_workers": 2, "use_gpu": False}
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
@@ -89,3 +101,20 @@ def test_too_little_memory_or_disk_is_one_sentence_before_anything_is_written(
         made.parent.mkdir(parents=True)
         made.write_bytes(b"1")
         check_room(stage_settings(config))
+
+
+def test_the_page_cache_of_a_container_is_memory_that_can_be_had(
+    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    settings = settings_of(make_folder("a"), tmp_path / "out")
+    need, cgroup = reckon(settings).worker, tmp_path / "cgroup"
+    cgroup.mkdir()
+    monkeypatch.setattr("fourreal.training.run.preflight._CGROUP", cgroup)
+    (cgroup / "memory.max").write_text(f"{2 * need}\n")
+    (cgroup / "memory.current").write_text(f"{2 * need}\n")
+    (cgroup / "memory.stat").write_text(f"anon {need}\ninactive_file {need - 10}\nactive_file 10\n")
+    check_room(settings)
+    (cgroup / "memory.stat").write_text(f"anon {need + 1}\ninactive_file {need - 11}\nactive_file 10\n")
+    with pytest.raises(UserError, match="of memory a worker, and this machine has for each of 1"):
+        check_room(settings)

@@ -13,6 +13,7 @@ from configs import SMALL, config_of
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 from fourreal.training.data.batches import DataSettings
+from fourreal.training.data.latent_cache import CodedShape, Fingerprint, LatentCache
 from fourreal.training.run.launch import RUN_FILE
 from fourreal.training.settings.checks import check
 from fourreal.training.stage.data import data_settings
@@ -110,6 +111,16 @@ def test_latents_and_frames_do_not_mix(make_folder: MakeFolder, tmp_path: Path) 
         data_of(frames, latents, views=3, times=4)
     with pytest.raises(UserError, match="the model reads pixels and the folders of --data hold latents"):
         data_of(latents, views=3, times=4)
+
+
+def test_latents_without_captions_are_refused_before_the_first_step(make_folder: MakeFolder) -> None:
+    pytest.importorskip("diffusers")
+    folder = make_folder("a")
+    made_with = Fingerprint("", "", "", "none", 0, (5, 16, 24), "float32", "")
+    LatentCache(Storage(folder), "gone", made_with, CodedShape(2, (16, 2, 3), None, "float32")).save()
+    config = config_of((folder,), "unused", stage="grid", start_from="x")
+    with pytest.raises(UserError, match=r"the cache in .* has no captions, which the model reads"):
+        data_settings(config, None, None)
 
 
 def test_a_cache_too_small_for_what_is_read_side_by_side_is_said(

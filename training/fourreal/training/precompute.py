@@ -20,6 +20,7 @@ from fourreal.platform.shards import read_record, read_shard, require_shards
 from fourreal.platform.storage import Storage
 from fourreal.training.data.latent_cache import (
     EMPTY_FILE,
+    CodedShape,
     Fingerprint,
     LatentCache,
     source_fingerprint,
@@ -51,7 +52,7 @@ class Config:
     number_type: NumberType = "bfloat16"
     """How latents and captions are kept, and computed on a GPU; a CPU computes in float32."""
     captions: bool = True
-    """Code captions, too."""
+    """Code captions, too, which `train` wants."""
     words: int = 512
     """Tokens of the longest caption; longer ones are cut."""
     items_per_shard: int = 32
@@ -134,10 +135,7 @@ def run(config: Config) -> JobSummary:
     """Run the job, or go on with it. Raises UserError before any worker starts."""
     source = Storage(config.data)
     before = source_fingerprint(source)
-    try:
-        shape = GridEncoder(config.encoder, torch.device("cpu")).shape()
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    shape = _coded_shape(config)
     made_with = fingerprint(config.encoder, before)
     summary = run_data_job(data_job(config, made_with))
     if source_fingerprint(source) != before:
@@ -145,6 +143,14 @@ def run(config: Config) -> JobSummary:
     if not summary.missing_shards:  # with this file it is a cache
         LatentCache(Storage(config.out), config.data, made_with, shape).save()
     return summary
+
+
+def _coded_shape(config: Config) -> CodedShape:
+    """What comes out. Raises UserError for a model that lacks a part, and for sizes that it cannot code."""
+    try:
+        return GridEncoder(config.encoder, torch.device("cpu")).shape()
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _list_items(config: Config) -> Iterable[Item]:
@@ -157,6 +163,7 @@ def _list_items(config: Config) -> Iterable[Item]:
 def _run_or_tell(config: Config) -> int:
     if not config.dry_run:
         return run(config).exit_status
+    _coded_shape(config)  # refuses what the run would
     made_with = fingerprint(config.encoder, source_fingerprint(Storage(config.data)))
     preview_data_job(data_job(config, made_with)).print_table("precompute")
     return 0

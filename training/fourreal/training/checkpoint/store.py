@@ -97,7 +97,7 @@ class CheckpointStore:
         Stopped when there are checkpoints and each is damaged: starting again would hide the loss.
         """
         damaged: list[str] = []
-        for step in self.steps():
+        for step in self._gather(self.steps())[0]:  # hosts may list a shared folder differently for a while
             with self._local(step) as folder:
                 problem = _first(self._gather(self._problem(step, folder)))
                 if problem is None:

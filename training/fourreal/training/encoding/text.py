@@ -77,5 +77,5 @@ def _named(folder: Path) -> Iterator[None]:
         first_line = str(error).strip().splitlines()[0]
         raise UserError(
             f"the text encoder of {folder} cannot be read ({first_line}): save {ENCODER_FOLDER} and "
-            f"{TOKENIZER_FOLDER} there, or leave captions out"
+            f"{TOKENIZER_FOLDER} there"
         ) from error

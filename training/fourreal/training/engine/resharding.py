@@ -30,13 +30,14 @@ def universal(folder: Path, tag: str, *, rank: int, shared: bool) -> Iterator[Pa
     """A folder that holds checkpoint `tag` of `folder` in the universal form, for as long as the block lasts.
 
     Where the workers look at one folder (`shared`), rank 0 converts it for all of them, beside it; otherwise each
-    converts its own copy. All workers call it.
+    converts its own copy, inside it: what lies beside that is another worker's. All workers call it.
     """
     converts = rank == 0 or not shared
     if converts:
-        for leftover in folder.parent.glob(f"{_PREFIX}*"):  # of a run that was killed in here
+        place = folder.parent if shared else folder
+        for leftover in place.glob(f"{_PREFIX}*"):  # of a run that was killed in here
             shutil.rmtree(leftover, ignore_errors=True)
-        target = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder.parent))
+        target = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         _convert(folder / tag, target / tag)
     targets = ranks.gather(str(target) if converts else "")
     try:

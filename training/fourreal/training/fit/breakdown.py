@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -15,10 +16,10 @@ def time_interval(time: float) -> str:
 
 
 class LossBreakdown:
-    """Sums over samples until they are taken. `sources` are the names of the folders, by number."""
+    """Sums over samples until they are taken. `sources` are the addresses of the folders, by number."""
 
     def __init__(self, sources: Sequence[str]) -> None:
-        self._names = _distinct([source.rstrip("/").split("/")[-1] for source in sources])
+        self._names = _distinct([_metric_word(source.rstrip("/").split("/")[-1]) for source in sources])
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
 
@@ -35,6 +36,11 @@ class LossBreakdown:
         self._sums.clear()
         self._counts.clear()
         return means
+
+
+def _metric_word(name: str) -> str:
+    """A folder's name as a part of a metric's: MLflow refuses other characters, and all that is logged with them."""
+    return "folder" if name in ("", ".", "..") else re.sub(r"[^\w.\- :]", "_", name)
 
 
 def _distinct(names: list[str]) -> list[str]:

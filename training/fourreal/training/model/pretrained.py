@@ -48,7 +48,10 @@ def save_pretrained(
     if any(isinstance(module, LoraLinear) for module in model.modules()):
         raise ValueError("the model has low-rank maps beside its weights; call merge_lora(model) before saving it")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE)
+    try:
+        save_file(weights, folder / WEIGHTS_FILE)
+    except SafetensorError as error:  # a full disk, of which callers know as an OSError only
+        raise OSError(f"cannot write {folder / WEIGHTS_FILE} ({error})") from error
     (folder / CONFIG_FILE).write_text(json.dumps(description, indent=2) + "\n")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     (folder / CARD_FILE).write_text(model_card(description, parameters))

@@ -28,6 +28,9 @@ from fourreal.training.stage.settings import StageSettings
 PROGRESS_FILE = "progress.json"
 _WRITE_EVERY_S = 1.0
 _LOG_EVERY_S = 2.0
+_SLOW_S = 1.0
+"""A failure that took longer is of a server that is away; what MLflow refuses, it refuses at once."""
+_PAUSE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,15 @@ class Tracker:
     """Averages steps and passes them on now and then, from a thread: a step must not wait for a database.
 
     What MLflow refuses, or is not there to take, is said on the screen and lost; training does not depend on it.
+    While a server is away all but the last of a run is lost for a minute at a time without being tried: else what is
+    to be passed on would pile up behind attempts of a minute each, and who waits for a picture would wait for them all.
     """
 
     def __init__(self, settings: StageSettings, run_id: str, world: int, device: torch.device) -> None:
         self._settings, self._run_id, self._world, self._device = settings, run_id, world, device
         self._client: Any = tracking.client().MlflowClient()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="tracker")
+        self._away_until = 0.0
         self._pending: list[StepReport] = []
         self._recent: list[tuple[float, int]] = []
         self._stall_s = 0.0
@@ -78,23 +84,23 @@ class Tracker:
             self._write_progress(report.step, state.losses.end)
         if now - self._logged >= _LOG_EVERY_S or is_last:
             self._logged = now
-            self._log_steps(state)
+            self._log_steps(state, is_last)
 
     def add_stall(self, stall_s: float) -> None:
         """Time that training stood still for a checkpoint."""
         self._stall_s += stall_s
 
-    def log(self, values: dict[str, float], step: int) -> None:
-        """Metrics that are not of every step. Any thread may call it."""
+    def log(self, values: dict[str, float], step: int, *, is_last: bool = False) -> None:
+        """Metrics that are not of every step. Any thread may call it. What `is_last` is tried in any case."""
         from mlflow.entities import Metric
 
         stamp_ms = int(time.time() * 1000)
         metrics = [Metric(name, value, stamp_ms, step) for name, value in values.items()]
-        self._later(lambda: self._client.log_batch(self._run_id, metrics))
+        self._later(lambda: self._client.log_batch(self._run_id, metrics), is_last)
 
-    def log_picture(self, name: str, local_path: str) -> None:
-        """Keep a picture with the run; it has been read when this returns."""
-        self._later(lambda: self._client.log_artifact(self._run_id, local_path, name)).result()
+    def log_picture(self, name: str, local_path: str, *, is_last: bool = False) -> None:
+        """Keep a picture with the run; it has been read when this returns. What `is_last` is tried in any case."""
+        self._later(lambda: self._client.log_artifact(self._run_id, local_path, name), is_last).result()
 
     def note(self, metric: str, value: float, step: int, sentence: str, *, tag: str = "last_event") -> None:
         """Something that a person should know of: a line on the screen, a metric, and a tag of the run."""
@@ -108,12 +114,18 @@ class Tracker:
         """Return when all has been passed on."""
         self._pool.submit(lambda: None).result()
 
-    def _later(self, call: Callable[[], object]) -> Future[None]:
+    def _later(self, call: Callable[[], object], is_last: bool = False) -> Future[None]:
         def attempt() -> None:
+            began = time.monotonic()
+            if began < self._away_until and not is_last:
+                return
             try:
                 call()
             except Exception as error:
                 logging.getLogger(__name__).warning("MLflow did not take something (%s)", error)
+                now = time.monotonic()
+                if now - began > _SLOW_S:
+                    self._away_until = now + _PAUSE_S
 
         return self._pool.submit(attempt)
 
@@ -124,7 +136,7 @@ class Tracker:
         with contextlib.suppress(OSError):  # a full disk: the line stands still, training goes on
             self._settings.storage.write(PROGRESS_FILE, json.dumps(asdict(note)).encode())
 
-    def _log_steps(self, state: TrainState) -> None:
+    def _log_steps(self, state: TrainState, is_last: bool) -> None:
         reports, self._pending = self._pending, []
         wall_s = sum(report.wall_s for report in reports)
         taken = [report for report in reports if report.taken]
@@ -146,7 +158,7 @@ class Tracker:
             values["gradient_norm"] = sum(report.norms.gradient for report in taken) / len(taken)
             values["update_norm"] = sum(report.norms.update for report in taken) / len(taken)
         self.averages = values
-        self.log(values, reports[-1].step)
+        self.log(values, reports[-1].step, is_last=is_last)
         if self._exported is not None:
             self._exported.set({**values, "step": reports[-1].step, "steps": self._settings.steps})
 

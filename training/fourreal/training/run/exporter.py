@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fourreal.training.stage.assembly import finished_model, model_skeleton
-from fourreal.training.stage.exports import MODEL_FOLDER, VAE_FOLDER, Model, copy_autoencoder, export
+from fourreal.training.stage.exports import MODEL_FOLDER, Model, copy_autoencoder, export
 from fourreal.training.stage.settings import StageSettings
 
 EXPORTS_FOLDER = "exports"
@@ -32,10 +32,13 @@ class Exporter:
         record = {**figures, **self._facts, "settings": self._settings.to_json()}
         step, keep_every = figures["steps"], self._settings.checkpoints.keep_every
         if keep_every and step % keep_every == 0:
-            export(model, self._settings.storage.child(f"{EXPORTS_FOLDER}/step-{step:08d}"), record)
-        folder = self._settings.storage.child(MODEL_FOLDER)
-        if self._settings.data.coded and not folder.exists(f"{VAE_FOLDER}/config.json"):
+            self._export(model, f"{EXPORTS_FOLDER}/step-{step:08d}", record)
+        self._export(model, MODEL_FOLDER, record)
+        return model
+
+    def _export(self, model: Model, name: str, record: dict[str, Any]) -> None:
+        folder = self._settings.storage.child(name)
+        if self._settings.data.coded:
             assert self._settings.start_from is not None, "a model of latents starts from a pretrained one"
             copy_autoencoder(self._settings.start_from, folder)
         export(model, folder, record)
-        return model

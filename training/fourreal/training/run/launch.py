@@ -69,11 +69,9 @@ def run_stage(settings: StageSettings, session: ExitStack, recipe: str = "") -> 
     Raises UserError when the output folder holds another run, or when the workers failed too often.
     """
     storage = settings.storage
-    record = json.loads(storage.read(RUN_FILE)) if storage.exists(RUN_FILE) else None
+    record = record_of(settings)
     if record is None:
         storage.check_writable()
-    else:
-        _check_same(settings, record["settings"])
     if record is None or not storage.exists(RESULT_FILE):
         check_room(settings)
         run_id = record["mlflow_run_id"] if record else None
@@ -87,6 +85,18 @@ def run_stage(settings: StageSettings, session: ExitStack, recipe: str = "") -> 
         run_id = record["mlflow_run_id"]
         print(f"train {settings.stage}: nothing left to do")
     return StageResult(**json.loads(storage.read(RESULT_FILE))), run_id
+
+
+def record_of(settings: StageSettings) -> dict[str, Any] | None:
+    """The record of the run that the output folder holds; None when it holds none.
+
+    Raises UserError when that run has other settings.
+    """
+    if not settings.storage.exists(RUN_FILE):
+        return None
+    record: dict[str, Any] = json.loads(settings.storage.read(RUN_FILE))
+    _check_same(settings, record["settings"])
+    return record
 
 
 def _check_same(settings: StageSettings, before: dict[str, Any]) -> None:
@@ -154,13 +164,19 @@ def _fit(order: WorkOrder) -> None:
 def scaling(settings: StageSettings, resources: Mapping[str, float]) -> dict[str, Any]:
     """What Ray Train is asked for, by the field of its `ScalingConfig`: GPUs where there are enough, cores otherwise.
 
-    UserError where there are too few of either.
+    UserError where there are too few cores, which each worker on a GPU takes as well.
     """
-    workers, share = settings.workers, settings.gpu_share
-    if resources.get("GPU", 0) >= workers * share:
-        return {"num_workers": workers, "use_gpu": True, "resources_per_worker": {"CPU": 1, "GPU": share}}
+    workers, share, gpus = settings.workers, settings.gpu_share, resources.get("GPU", 0)
+    if gpus and share < 1 and workers > 1:
+        raise UserError(
+            "workers of one run cannot share a GPU (NCCL takes one each): leave --gpu-share out, or --workers 1"
+        )
     if (cores := resources.get("CPU", 0)) < workers:
         raise UserError(f"the cluster has {cores:.0f} cores: lower --workers {workers}, or start more hosts first")
+    if gpus >= workers * share:
+        return {"num_workers": workers, "use_gpu": True, "resources_per_worker": {"CPU": 1, "GPU": share}}
+    if gpus:
+        print(f"train: {gpus:g} GPUs are fewer than --workers {workers} need: training on CPU cores")
     return {"num_workers": workers, "use_gpu": False}
 
 

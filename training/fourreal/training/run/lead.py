@@ -83,7 +83,7 @@ class Lead:
             path = Path(folder) / SAMPLES_FILE
             write_png(path, sample_picture(model, self.settings))
             self.settings.storage.write(SAMPLES_FILE, path.read_bytes())
-            self.tracker.log_picture("samples", str(path))
+            self.tracker.log_picture("samples", str(path), is_last=True)
 
     def _log_coupling(self, model: Model, step: int) -> None:
         strengths = synchronization_strength(model) if isinstance(model, GridModel) else ()

@@ -116,10 +116,17 @@ def _memory_bytes() -> int:
     """What can still be had, the limit of a container included."""
     available = int(psutil.virtual_memory().available)
     try:
-        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        limit, used, parts = (
+            (_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat")
+        )
     except OSError:
         return available
-    return available if limit == "max" else min(available, int(limit) - int(used))
+    if limit == "max":
+        return available
+    # The page cache counts as used, and the kernel gives it back to whoever needs memory.
+    of_part = dict(line.split() for line in parts.splitlines())
+    cached = sum(int(of_part.get(name, 0)) for name in ("inactive_file", "active_file"))
+    return min(available, int(limit) - int(used) + cached)
 
 
 def _check_disk(settings: StageSettings, need: Need) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fourreal.platform.shards import require_shards
 from fourreal.platform.storage import Storage
+from fourreal.training.run.launch import record_of
 from fourreal.training.run.preflight import check_room, reckon
 from fourreal.training.settings.config import Config
 from fourreal.training.stage.exports import MODEL_FOLDER
@@ -24,6 +25,7 @@ def preview(stages: Mapping[str, Config]) -> None:
             print(f"{title}: a dry run; what it starts from, {config.start_from}, is made by the stage before")
         else:
             settings = stage_settings(config)
+            record_of(settings)  # refuses the folder of another run
             check_room(settings)
             print(f"{title}: a dry run, nothing was made or written")
             for label, value in _rows(settings):

@@ -55,6 +55,9 @@ class _WorkerRun:
 
     def __init__(self, order: WorkOrder, worker: Worker) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = order.tracking_uri
+        # By itself it tries for minutes to reach a server that is away, which holds up who waits for a picture.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         self.order, self.settings, self.worker = order, order.settings, worker
         self.device = _device()
         start = load_any(self.settings.start_from) if self.settings.start_from else None
@@ -125,7 +128,10 @@ class _WorkerRun:
             self.lead.tracker.add(report, state)
 
     def _validate(self, step: int) -> None:
-        if self.validation is not None:
+        self.validation_loss = None
+        # Not at the step of a SIGTERM: the seconds until the kill are for the checkpoint.
+        due = step % self.settings.checkpoints.every == 0 or step == self.settings.steps
+        if self.validation is not None and due:
             losses = self.validation.losses(self.engine, self.device)
             self.validation_loss = losses["validation_loss"]
             if self.lead is not None:

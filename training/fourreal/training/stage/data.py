@@ -72,7 +72,7 @@ def _coded(folders: Sequence[str]) -> bool:
 
 
 def _check_caches(folders: Sequence[str], start_from: str | None) -> tuple[int, int]:
-    """Refuse what is stale; returns the size that was coded, pixels.
+    """Refuse what is stale, or without captions; returns the size that was coded, pixels.
 
     Grids that are no longer where they were, and parts that are not in the model's folder, are not compared.
     """
@@ -81,6 +81,11 @@ def _check_caches(folders: Sequence[str], start_from: str | None) -> tuple[int, 
     caches = [LatentCache.open(folder) for folder in folders]
     model = Path(start_from).expanduser() if start_from else None
     for cache in caches:
+        if cache.shape.text is None:
+            raise UserError(
+                f"the cache in {cache.storage.uri} has no captions, which the model reads: run `fourreal precompute` "
+                f"with captions into another folder"
+            )
         source = Storage(cache.source_uri)
         source_now = source_fingerprint(source) if list_shards(source) else ""
         cache.check(fingerprint_for(cache.fingerprint, source_now, model))

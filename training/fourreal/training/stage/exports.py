@@ -47,10 +47,15 @@ def export(model: Model, storage: Storage, training: dict[str, Any]) -> None:
 
 
 def copy_autoencoder(start_from: str, storage: Storage) -> None:
-    """Put the autoencoder of the model that a stage started from beside its export, where there is one."""
+    """Put the autoencoder of the model that a stage started from beside its export, where there is one.
+
+    Once for each folder: what makes it an autoencoder comes last, so that where this is, all is.
+    """
+    if storage.exists(f"{VAE_FOLDER}/{CONFIG_FILE}"):
+        return
     source = Storage(start_from).child(VAE_FOLDER)
-    for entry in source.list(recursive=True):
-        storage.write(f"{VAE_FOLDER}/{entry.path}", source.read(entry.path))
+    for path in sorted((entry.path for entry in source.list(recursive=True)), key=lambda path: path == CONFIG_FILE):
+        storage.write(f"{VAE_FOLDER}/{path}", source.read(path))
 
 
 def load_any(uri: str) -> Model:
