@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from loop_runs import ALONE, CPU, settings_for
 
+from fourreal.platform.storage import Storage
 from fourreal.training.engine.base import StepNorms
 from fourreal.training.fit.guard import Guard
 from fourreal.training.fit.loop import StepReport, batch_stream
@@ -97,3 +100,24 @@ def test_what_is_refused_at_once_costs_nothing_else(client: _Client, tracker: Tr
         tracker.log({"loss": 1.0}, step)
     tracker.flush()
     assert client.tried == ["metrics"] * 3
+
+
+def test_a_store_that_takes_its_time_holds_up_no_step(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tracker._settings
+    monkeypatch.setattr(module, "_WRITE_EVERY_S", 0.0)
+    released, written = threading.Event(), list[int]()
+
+    def write(storage: Storage, name: str, data: bytes) -> None:
+        released.wait(60)
+        written.append(json.loads(data)["step"])
+
+    monkeypatch.setattr(Storage, "write", write)
+    stream = batch_stream(settings, ALONE, None)
+    batch = BatchLoss(1.0, (0.5,), (1.0,), (0,), (1, 3, 3, 16, 24))
+    for step in range(1, settings.steps + 1):
+        report = StepReport(step, 1.0, batch, StepNorms(1.0, 1.0), True, 1e-3, 0.0, 0.1)
+        tracker.add(report, TrainState(step, stream.position, LossRecord.for_steps(12), Guard(settings.guard)))
+    assert written == []
+    released.set()
+    tracker.flush()
+    assert written == [1, settings.steps]

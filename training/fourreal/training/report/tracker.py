@@ -61,6 +61,8 @@ class Tracker:
         self._client: Any = tracking.client().MlflowClient()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="tracker")
         self._away_until = 0.0
+        self._notes = ThreadPoolExecutor(1, thread_name_prefix="progress")
+        self._noted: Future[None] | None = None
         self._pending: list[StepReport] = []
         self._recent: list[tuple[float, int]] = []
         self._stall_s = 0.0
@@ -81,7 +83,7 @@ class Tracker:
         now, is_last = time.monotonic(), report.step == self._settings.steps
         if now - self._written >= _WRITE_EVERY_S or is_last:
             self._written = now
-            self._write_progress(report.step, state.losses.end)
+            self._write_progress(report.step, state.losses.end, is_last)
         if now - self._logged >= _LOG_EVERY_S or is_last:
             self._logged = now
             self._log_steps(state, is_last)
@@ -113,6 +115,7 @@ class Tracker:
     def flush(self) -> None:
         """Return when all has been passed on."""
         self._pool.submit(lambda: None).result()
+        self._notes.submit(lambda: None).result()
 
     def _later(self, call: Callable[[], object], is_last: bool = False) -> Future[None]:
         def attempt() -> None:
@@ -129,12 +132,17 @@ class Tracker:
 
         return self._pool.submit(attempt)
 
-    def _write_progress(self, step: int, loss: float) -> None:
+    def _write_progress(self, step: int, loss: float, is_last: bool) -> None:
+        if self._noted is not None and not self._noted.done() and not is_last:
+            return  # an object store that takes its time: a later note says more
         wall_s, samples = map(sum, zip(*self._recent, strict=True))
         left_s = (self._settings.steps - step) * wall_s / len(self._recent)
         note = ProgressNote(step, self._settings.steps, loss, samples / wall_s, left_s, os.getpid())
+        self._noted = self._notes.submit(self._put, json.dumps(asdict(note)).encode())
+
+    def _put(self, note: bytes) -> None:
         with contextlib.suppress(OSError):  # a full disk: the line stands still, training goes on
-            self._settings.storage.write(PROGRESS_FILE, json.dumps(asdict(note)).encode())
+            self._settings.storage.write(PROGRESS_FILE, note)
 
     def _log_steps(self, state: TrainState, is_last: bool) -> None:
         reports, self._pending = self._pending, []

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 
@@ -77,18 +78,24 @@ def raise_flag_on_sigterm() -> None:
 
 
 class StopWatch:
-    """What one worker knows of being asked to stop; looks for a request of the driver once a second."""
+    """What one worker knows of being asked to stop; looks for a request of the driver once a second, from a thread:
+    a step must not wait for an object store."""
 
     def __init__(self, storage: Storage, *, looks: bool) -> None:
         self.storage, self.looks = storage, looks
         self.requested = False
         self._looked = time.monotonic()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stop-watch")
+        self._looking: Future[None] | None = None
 
     def asked(self) -> bool:
         """Whether this worker has been asked to stop."""
         now = time.monotonic()
-        if self.looks and now - self._looked >= _LOOK_EVERY_S:
+        if self.looks and now - self._looked >= _LOOK_EVERY_S and (self._looking is None or self._looking.done()):
             self._looked = now
-            with contextlib.suppress(OSError):  # an object store that is away is asked again
-                self.requested = self.requested or self.storage.exists(REQUEST_FILE)
+            self._looking = self._thread.submit(self._look)
         return self.requested or _terminated.is_set()
+
+    def _look(self) -> None:
+        with contextlib.suppress(OSError):  # an object store that is away is asked again
+            self.requested = self.requested or self.storage.exists(REQUEST_FILE)
