@@ -73,8 +73,6 @@ def test_what_was_quarantined_is_tried_again(tmp_path: Path, monkeypatch: pytest
 def test_a_process_that_is_killed_ends_the_study_in_one_sentence(tmp_path: Path) -> None:
     killer = threading.Thread(target=kill_the_first)
     killer.start()
-    with pytest.raises(
-        UserError, match=r"was ended .* run the same command, .* a smaller --fit\.parallel"
-    ):
+    with pytest.raises(UserError, match=r"was ended .* run the same command, .* a smaller --fit\.parallel"):
         score(tmp_path)
     killer.join()
