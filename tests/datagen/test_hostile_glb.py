@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -150,7 +151,8 @@ def test_what_a_file_says_about_itself_cannot_break_a_record() -> None:
 
 
 def made_of(renderer: Renderer, path: Path) -> Grid | ItemFailure:
-    spec = {"folder": str(path.parent), "name": path.name, "sha256": "", "licence": ""}
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    spec = {"folder": str(path.parent), "name": path.name, "sha256": sha256, "licence": ""}
     try:
         return renderer.process(Item("item", str(path), spec))
     except ItemFailure as failure:

@@ -113,6 +113,8 @@ def hosts(count: int, folder: Path, environment: Mapping[str, str]) -> Iterator[
     finally:
         for host in made:
             host.kill()
+            # At once: with its namespace it would go some time later, and the next host has its name.
+            subprocess.run(["ip", "link", "del", f"{host.name}b"], check=False, capture_output=True)
             _ip("netns", "del", host.name)
         subprocess.run(["ip", "link", "del", bridge], check=False)
         shutil.rmtree(place, ignore_errors=True)

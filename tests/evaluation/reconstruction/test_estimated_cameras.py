@@ -71,10 +71,10 @@ def test_a_grid_whose_cameras_cannot_be_used_fails_alone(tmp_path: Path) -> None
     grid = moving_ball()
     assert grid.world_to_camera is not None
     still = dataclasses.replace(grid, world_to_camera=np.repeat(grid.world_to_camera[:1], V, axis=0))
-    write_shard(Storage(str(tmp_path)), 0, [(grid.key, encode(still))])
+    record = write_shard(Storage(str(tmp_path)), 0, [(grid.key, encode(still))])
     work = Reconstructor(str(tmp_path), str(tmp_path / "out"), ReconstructionSettings(1, FitSettings(steps=1)))
     with pytest.raises(ItemFailure, match="all stand in one place") as failure:
-        work.process(Item(grid.key, "x", {}))
+        work.process(Item(grid.key, "x", {"shard_sha256": record.sha256}))
     assert failure.value.reason == "cameras"
 
 
@@ -173,9 +173,10 @@ def test_a_grid_without_cameras_is_reconstructed_with_estimated_ones(
 
     monkeypatch.setattr(reconstructor, "estimate_cameras", estimate)
     grid = Grid(frames=np.repeat(frames[:, None], 2, axis=1), meta=moving_ball().meta)
-    write_shard(Storage(str(tmp_path)), 0, [(grid.key, encode(grid))])
+    record = write_shard(Storage(str(tmp_path)), 0, [(grid.key, encode(grid))])
     settings = ReconstructionSettings(1, FitSettings(steps=2, initial_points=50), cameras="colmap")
-    made = Reconstructor(str(tmp_path), str(tmp_path / "out"), settings).process(Item(grid.key, "x", {}))
+    work = Reconstructor(str(tmp_path), str(tmp_path / "out"), settings)
+    made = work.process(Item(grid.key, "x", {"shard_sha256": record.sha256}))
     assert made.world_to_camera is not None
     assert np.array_equal(made.world_to_camera, poses)
     assert made.meta.settings["cameras"] == "colmap"

@@ -39,9 +39,10 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.slow
 def test_a_moving_scene_is_found_again_in_views_that_the_fit_did_not_see(tmp_path: Path) -> None:
     source = moving_ball()
-    write_shard(Storage(str(tmp_path / "grids")), 0, [(source.key, encode(source, lossless=True))])
+    record = write_shard(Storage(str(tmp_path / "grids")), 0, [(source.key, encode(source, lossless=True))])
     settings = ReconstructionSettings(1, FitSettings(steps=250, initial_points=600))
-    made = Reconstructor(str(tmp_path / "grids"), str(tmp_path / "out"), settings).process(Item("ball", "x", {}))
+    work = Reconstructor(str(tmp_path / "grids"), str(tmp_path / "out"), settings)
+    made = work.process(Item("ball", "x", {"shard_sha256": record.sha256}))
     unseen = held_out(V, 1)
     assert unseen == [2]
     still = np.repeat(source.frames[unseen][:, :1], T, axis=1)
