@@ -170,7 +170,7 @@ class Config:
 
 
 def cpu() -> dict[str, Any]:
-    """About two hours on two cores: the defaults."""
+    """Two to three hours on two cores: the defaults."""
     return {}
 
 
