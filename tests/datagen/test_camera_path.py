@@ -49,7 +49,7 @@ def degrees_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos(np.clip((a * b).sum(axis=-1), -1.0, 1.0)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 10**6),
     camera=cameras,
@@ -75,7 +75,7 @@ def test_the_asset_stays_in_every_frame_and_fills_60_to_90_percent(
     assert 0.6 <= max(extents) / min(size) <= 0.9 + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), views=st.integers(2, 24), camera=cameras)
 def test_neighbouring_views_are_neighbours_on_a_continuous_path(seed: int, views: int, camera: CameraSettings) -> None:
     """Twice the views on the same path halve the steps: there is no jump anywhere."""

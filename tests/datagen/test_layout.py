@@ -36,7 +36,7 @@ def apart(a: Measurement, b: Measurement) -> bool:
 
 
 @given(seed=st.integers(0, 2**20), count=st.integers(1, 8))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_objects_stand_on_the_floor_in_their_size_and_never_meet(seed: int, count: int) -> None:
     measurements = [walker(seed + n) for n in range(count)]
     placements = arrange(measurements, np.random.default_rng(seed))
@@ -74,7 +74,7 @@ def items(count: int) -> list[Item]:
 
 
 @given(seed=st.integers(0, 99), count=st.integers(2, 9))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_scenes_show_different_assets_each_first_in_its_own(seed: int, count: int) -> None:
     listed = items(count)
     scenes = list(group_items(listed, (2, 4), seed))

@@ -113,7 +113,7 @@ def test_selections_that_make_no_sense_are_refused(setting: dict[str, float], sa
 MANY = [Published(f"uid{i}", "", "", animations=1) for i in range(2000)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10), smaller=st.integers(1, 50), larger=st.integers(50, 300))
 def test_a_sample_begins_with_each_smaller_one_and_stays_when_others_go(seed: int, smaller: int, larger: int) -> None:
     small = choose(MANY, Selection(sample=smaller), seed)

@@ -36,7 +36,7 @@ def test_exact_with_a_still_camera(name: str) -> None:
     np.testing.assert_array_equal(_run(name, frames), frames)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 4))
 def test_additive_is_exact_where_view_and_time_just_add(seed: int, views: int, times: int) -> None:
     rng = np.random.default_rng(seed)

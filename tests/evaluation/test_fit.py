@@ -14,7 +14,7 @@ from fourreal.evaluation.fit import Fit
 sizes = st.tuples(st.integers(2, 300), st.integers(2, 300))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sizes, sizes)
 def test_a_crop_lies_in_the_middle_keeps_the_aspect_and_touches_two_sides(
     source: tuple[int, int], target: tuple[int, int]

@@ -15,6 +15,7 @@ import numpy as np
 
 from fourreal.platform.datajob import DataJob, Item, ItemFailure
 from fourreal.platform.datajob.items import Processor
+from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid, GridMeta
 
 
@@ -92,6 +93,11 @@ def numbers_job(
     options = {"settings": {"views": 2}, "items_per_shard": 2, "workers": 2} | options
     make: Callable[[], Processor] = functools.partial(Numbers, faults, pause_s)
     return DataJob("numbers", str(out), list_items=lambda: number_items(count), make_processor=make, **options)
+
+
+def cannot_be_made() -> Processor:
+    """As where a worker's machine lacks the model."""
+    raise UserError("there is no model in /nowhere")
 
 
 class SeesGpus(Numbers):

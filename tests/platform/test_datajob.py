@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.platform.numbers_job import Numbers, Waiter, number_items, numbers_job
+from tests.platform.numbers_job import Numbers, Waiter, cannot_be_made, number_items, numbers_job
 
 from fourreal.platform.datajob import Item, Preparation, estimate_data_job, list_quarantine, metrics, run_data_job
 from fourreal.platform.datajob import job as job_module
@@ -160,6 +160,15 @@ def test_a_retry_that_is_killed_leaves_a_shard_to_make_and_none_that_cannot_be_r
     assert out.read("shard-000000.tar") == undisturbed.read("shard-000000.tar")
 
 
+def test_the_settings_are_there_before_the_plan_that_goes_on_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_module, "write_plan", lambda out, plan: sys.exit(9))
+    with pytest.raises(SystemExit):
+        run_data_job(numbers_job(tmp_path / "out"))
+    assert (tmp_path / "out" / "config.yaml").exists()
+
+
 def test_what_could_not_be_prepared_goes_to_quarantine_unasked(out: Storage, tmp_path: Path) -> None:
     waiter = Waiter(tmp_path, tmp_path / "log", {"1": "refuse"})
     with ThreadPoolExecutor(2) as threads:
@@ -229,6 +238,15 @@ class TestOnRay:
         assert (again.grids, again.made_now) == (10, 0)
         run_data_job(numbers_job(tmp_path / "undisturbed"))
         assert _bytes(tmp_path / "undisturbed") == before == _bytes(tmp_path / "killed")
+
+    def test_a_processor_that_cannot_be_made_is_told_in_its_own_words(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        job = replace(numbers_job(tmp_path / "out", 4), make_processor=cannot_be_made)
+        summary = run_data_job(job)
+        assert (list(summary.missing_shards), summary.exit_status, summary.grids) == ([0, 1], 1, 0)
+        assert "shard 0 is left for the next run: there is no model in /nowhere" in caplog.text
+        assert run_data_job(numbers_job(tmp_path / "out", 4)).grids == 4
 
     def test_an_item_that_kills_every_worker_costs_its_shard_only_and_a_rerun_mends_it(self, tmp_path: Path) -> None:
         faults = tmp_path / "faults.json"

@@ -19,7 +19,7 @@ GridMaker = Callable[..., Grid]
 ARRAYS = ("mask", "depth", "flow", "intrinsics", "world_to_camera", "homographies")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(hnp.arrays(np.uint8, st.tuples(*(st.integers(1, n) for n in (3, 3, 9, 9)), st.just(3))))
 def test_lossless_round_trip_is_exact_for_any_pixels(frames: np.ndarray) -> None:
     grid = Grid(frames=frames, meta=GridMeta("k"))
@@ -89,7 +89,7 @@ def test_metadata_is_read_without_touching_pixels(make_grid: GridMaker) -> None:
         grid.decode()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_members_are_refused_with_a_sentence_never_with_another_error(data: st.DataObject) -> None:
     frames = np.arange(2 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 2, 4, 4, 3)

@@ -13,7 +13,7 @@ from fourreal.platform.grid import Grid, GridMeta
 from fourreal.platform.octahedral import directions_to_integers, integers_to_directions
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40), st.floats(0.0, 1.0))
 def test_directions_come_back_within_their_precision_and_gaps_as_gaps(
     seed: int, height: int, width: int, missing: float

@@ -6,7 +6,7 @@ fourreal generate --model outputs/demo/model --conditions outputs/demo/held-out 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,12 +15,11 @@ from fourreal.evaluation.exported import STARTER, model_sha256, read_pipeline
 from fourreal.evaluation.fit import FitMode
 from fourreal.evaluation.given import Border
 from fourreal.evaluation.grid_generator import Device, GeneratorSettings, make_generator
-from fourreal.evaluation.shelf import Shelf
+from fourreal.evaluation.planned_grids import grid_items
 from fourreal.platform.config import as_yaml, command
-from fourreal.platform.datajob import DataJob, Item, JobSummary, preview_data_job, run_data_job
+from fourreal.platform.datajob import DataJob, JobSummary, preview_data_job, run_data_job
 from fourreal.platform.errors import UserError
 from fourreal.platform.runtime import check_gpu_share
-from fourreal.platform.storage import Storage
 from fourreal.training.model.sampling import SamplerName, Sampling
 
 
@@ -102,7 +101,7 @@ def _data_job(config: Config) -> DataJob:
         out=config.out,
         # A run may go on on another device, but not with other grids.
         settings={**decisive, "conditions": config.conditions, "limit": config.limit},
-        list_items=partial(_items, config),
+        list_items=partial(grid_items, config.conditions, config.limit),
         make_processor=partial(make_generator, config.model, config.upsampler, config.conditions, settings),
         items_per_shard=config.items_per_shard,
         workers=config.workers,
@@ -130,15 +129,6 @@ def _settings(config: Config) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(str(error)) from None
     return dataclasses.asdict(settings)
-
-
-def _items(config: Config) -> Iterator[Item]:
-    shelf = Shelf(Storage(config.conditions))
-    for key in shelf.keys[: config.limit]:
-        record = shelf.record(key)
-        assert record is not None
-        address = f"{config.conditions.rstrip('/')}/{record.name}#{key}"
-        yield Item(key, address, {"shard_sha256": record.sha256})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

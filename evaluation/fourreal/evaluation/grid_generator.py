@@ -13,9 +13,9 @@ import torch
 from fourreal.evaluation.exported import frame_size, model_sha256, read_pipeline, upsampled_size
 from fourreal.evaluation.fit import Fit, FitMode
 from fourreal.evaluation.given import GIVEN, Border, border_mask, border_record
+from fourreal.evaluation.planned_grids import planned_grid
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.datajob import Item, ItemFailure
-from fourreal.platform.errors import UserError
 from fourreal.platform.grid import Grid
 from fourreal.platform.storage import Storage
 from fourreal.training.model import Conditions, Generated, Guidance, Pipeline, Sampling, Windows
@@ -139,14 +139,7 @@ class GridGenerator:
         return pipeline
 
     def _source(self, item: Item) -> Grid:
-        try:
-            record, encoded = self._shelf.record(item.key), self._shelf.grid(item.key)
-            if record is None or encoded is None or record.sha256 != item.spec["shard_sha256"]:
-                message = f"{item.source} changed since the plan: use another --out"
-                raise ItemFailure("read", "conditions_changed", message)
-            source = encoded.decode()
-        except UserError as error:
-            raise ItemFailure("read", "damaged", str(error)) from None
+        source = planned_grid(self._shelf, item)
         if border_mask(self.settings.given, source.views, source.times).all():
             message = f"a grid of {source.views} views and {source.times} times leaves nothing to generate"
             raise ItemFailure("read", "nothing_to_generate", message)

@@ -6,18 +6,18 @@ fourreal reconstruct --grids outputs/demo/rendered --out outputs/reconstructed -
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from fourreal.evaluation.networks import Device
+from fourreal.evaluation.planned_grids import grid_items
 from fourreal.evaluation.reconstruction import FitSettings
 from fourreal.evaluation.reconstruction.reconstructor import ReconstructionSettings, make_reconstructor
 from fourreal.evaluation.reconstruction.structure_from_motion import CameraSource
 from fourreal.evaluation.scenes import SCENES
-from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.config import as_yaml, command
-from fourreal.platform.datajob import DataJob, Item, JobSummary, preview_data_job, run_data_job
+from fourreal.platform.datajob import DataJob, JobSummary, preview_data_job, run_data_job
 from fourreal.platform.errors import UserError
 from fourreal.platform.storage import Storage
 
@@ -87,7 +87,7 @@ def _data_job(config: Config) -> DataJob:
         name="reconstruct",
         out=config.out,
         settings={**settings.record(), "grids": config.grids, "limit": config.limit},
-        list_items=partial(_items, config),
+        list_items=partial(grid_items, config.grids, config.limit),
         make_processor=partial(make_reconstructor, config.grids, config.out, dataclasses.asdict(config.fit), plain),
         items_per_shard=1,  # a fit takes minutes: nothing that is done waits for its neighbour
         workers=config.workers,
@@ -97,14 +97,6 @@ def _data_job(config: Config) -> DataJob:
         config_yaml=as_yaml(config),
         reads=(config.grids,),
     )
-
-
-def _items(config: Config) -> Iterator[Item]:
-    shelf = Shelf(Storage(config.grids))
-    for key in shelf.keys[: config.limit]:
-        record = shelf.record(key)
-        assert record is not None
-        yield Item(key, f"{config.grids.rstrip('/')}/{record.name}#{key}", {"shard_sha256": record.sha256})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

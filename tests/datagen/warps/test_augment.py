@@ -31,7 +31,7 @@ def _same(a: Views, b: Views) -> None:
     np.testing.assert_allclose(a.homographies, b.homographies, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(EACH), st.integers(1, 5))
 def test_twice_is_not_at_all(seed: int, function: object, count: int) -> None:
     views = views_of(seed, count)
@@ -46,7 +46,7 @@ def test_mask_and_frames_go_together_and_something_changes(function: object) -> 
     np.testing.assert_allclose(views.homographies[:, 0], np.eye(3)[None], atol=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from(EACH), max_size=4))
 def test_homographies_still_lead_from_view_0_to_each_view(seed: int, functions: list[object]) -> None:
     views = views_of(seed)

@@ -31,7 +31,7 @@ families = st.sampled_from([*sorted(PLANAR_FAMILIES), "parallax"])
 ratios = st.floats(1.0, LARGEST_DEPTH_RATIO)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(families, seeds, magnitudes, st.integers(1, 16), aspects, ratios)
 def test_paths_start_at_identity_and_are_smooth(
     family: str, seed: int, magnitude: float, views: int, aspect: float, ratio: float
@@ -45,7 +45,7 @@ def test_paths_start_at_identity_and_are_smooth(
     assert np.array_equal(path, draw(family, views, aspect, seed, magnitude, ratio))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(seeds, magnitudes, aspects, ratios)
 def test_no_camera_sees_a_layer_from_behind_or_past_its_edge(
     seed: int, magnitude: float, aspect: float, ratio: float

@@ -18,7 +18,7 @@ def footprint(warp: Warp, height: int, width: int) -> Array:
     return np.asarray(mapped[..., :2] / mapped[..., 2:] + [warp.left, warp.top])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(families, seeds, magnitudes, ratios, st.integers(1, 12), st.integers(64, 3000), st.integers(64, 3000))
 def test_no_view_ever_leaves_the_image_and_no_sample_reads_beyond_it(
     family: str, seed: int, magnitude: float, ratio: float, views: int, source_width: int, source_height: int
@@ -34,7 +34,7 @@ def test_no_view_ever_leaves_the_image_and_no_sample_reads_beyond_it(
     assert np.all(corners <= np.array(warp.shrunk_size) - SUPPORT + 0.5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(families, seeds, magnitudes)
 def test_the_views_use_all_the_room_there_is(family: str, seed: int, magnitude: float) -> None:
     path = draw(family, 8, 1.5, seed, magnitude)

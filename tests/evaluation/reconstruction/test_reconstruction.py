@@ -116,7 +116,7 @@ def test_grids_that_changed_since_the_plan_are_refused(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_no_fault_of_a_grid(tmp_path: Path) -> None:
     settings = ReconstructionSettings(1, FitSettings(), cameras="vggt")
-    with pytest.raises(UserError, match="--cameras vggt needs vggt"):
+    with pytest.raises(UserError, match="estimated by VGGT, which is not installed: pip install"):
         Reconstructor(str(tmp_path), str(tmp_path), settings)
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fourreal.evaluation.metrics.base import Comparison, SampleMetric, Unavailable
-from fourreal.evaluation.networks import one_thread
 from fourreal.evaluation.reconstruction import FitSettings, Observations, fit, time_of
 from fourreal.evaluation.reconstruction.held_out import held_out
+from fourreal.evaluation.threads import one_thread
 from fourreal.platform.errors import UserError
 
 MOST_HEIGHT_PX = 64

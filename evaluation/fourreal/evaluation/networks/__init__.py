@@ -1,6 +1,6 @@
 """Published networks as functions from frames to features; the files they read are in `pretrained`."""
 
 from fourreal.evaluation.networks.feature_cache import FeatureCache
-from fourreal.evaluation.networks.loading import Device, Networks, one_thread
+from fourreal.evaluation.networks.loading import Device, Networks
 
-__all__ = ["Device", "FeatureCache", "Networks", "one_thread"]
+__all__ = ["Device", "FeatureCache", "Networks"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from fourreal.evaluation.networks.feature_cache import FeatureCache, feature_key
 from fourreal.evaluation.pretrained import NoWeights, WeightsStore
+from fourreal.evaluation.threads import one_thread
 
 Frames = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
@@ -166,16 +166,3 @@ class Networks:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-@contextmanager
-def one_thread(device: str) -> Iterator[None]:
-    """Torch computes on one thread in the block, on a CPU: to the same bits however many cores there are."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if device == "cpu" else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

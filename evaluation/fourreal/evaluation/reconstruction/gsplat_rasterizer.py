@@ -5,6 +5,8 @@ Written against gsplat's interface, and in the tests run against a twin of it on
 
 from __future__ import annotations
 
+import importlib
+
 import torch
 from torch import Tensor
 
@@ -16,12 +18,9 @@ from fourreal.platform.errors import UserError
 
 def rasterize_with_gsplat(gaussians: Gaussians, camera: Camera) -> Rendering:
     """The Gaussians over black; differentiable like ours. UserError where gsplat is not installed."""
-    try:
-        from gsplat import rasterization
-    except ImportError:
-        raise UserError(
-            "splats on a GPU are drawn by gsplat, which is not installed: pip install gsplat, or use --device cpu"
-        ) from None
+    require_gsplat()
+    from gsplat import rasterization
+
     pictures: Tensor
     pictures, alphas, facts = rasterization(
         means=gaussians.means,
@@ -45,3 +44,13 @@ def rasterize_with_gsplat(gaussians: Gaussians, camera: Camera) -> Rendering:
         means=facts["means2d"],
         drawn=(facts["radii"][0] > 0).all(dim=-1),
     )
+
+
+def require_gsplat() -> None:
+    """Raises UserError where gsplat is not installed."""
+    try:
+        importlib.import_module("gsplat")
+    except ImportError:
+        raise UserError(
+            "splats on a GPU are drawn by gsplat, which is not installed: pip install gsplat, or use --device cpu"
+        ) from None

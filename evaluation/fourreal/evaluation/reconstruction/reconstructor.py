@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import tempfile
 from dataclasses import dataclass
@@ -16,15 +15,17 @@ import numpy.typing as npt
 import torch
 
 from fourreal.evaluation.given import GIVEN
+from fourreal.evaluation.planned_grids import planned_grid
 from fourreal.evaluation.reconstruction.camera_paths import between, there_and_back
 from fourreal.evaluation.reconstruction.fit import FitSettings, FittedScene, fit, time_of
+from fourreal.evaluation.reconstruction.gsplat_rasterizer import require_gsplat
 from fourreal.evaluation.reconstruction.held_out import held_out
 from fourreal.evaluation.reconstruction.observations import Observations
 from fourreal.evaluation.reconstruction.ply import write_ply
 from fourreal.evaluation.reconstruction.scene_file import dump_scene
 from fourreal.evaluation.reconstruction.scores import COVERED, depth_error, view_scores
 from fourreal.evaluation.reconstruction.sequence_file import dump_sequence
-from fourreal.evaluation.reconstruction.structure_from_motion import CameraSource, estimate_cameras
+from fourreal.evaluation.reconstruction.structure_from_motion import CameraSource, estimate_cameras, require_solver
 from fourreal.evaluation.scenes import SCENES, SEQUENCE
 from fourreal.evaluation.shelf import Shelf
 from fourreal.platform.datajob import Item, ItemFailure
@@ -53,24 +54,20 @@ class ReconstructionSettings:
         }  # fmt: skip
 
 
-_NEEDED = {"colmap": "pycolmap", "vggt": "vggt", "cuda": "gsplat"}
-"""Packages that are not ours to install, by the value of the option that asks for them."""
-
-
 class Reconstructor:
     """Fits one grid at a time, on one thread: one core a worker, and the same bytes on any machine size."""
 
     def __init__(self, grids_uri: str, out_uri: str, settings: ReconstructionSettings) -> None:
         """Raises UserError where a package that the settings ask for is missing: no grid is to blame for it."""
-        for option, package in (("cameras", _NEEDED.get(settings.cameras)), ("device", _NEEDED.get(settings.device))):
-            if package:
-                _require(package, f"--{option} {getattr(settings, option)}")
+        require_solver(settings.cameras)
+        if settings.device == "cuda":
+            require_gsplat()
         self.grids, self.out, self.settings = Storage(grids_uri), Storage(out_uri), settings
         torch.set_num_threads(1)
 
     def process(self, item: Item) -> Grid:
         """The grid with its held-out frames rendered from the fitted scene. Raises ItemFailure."""
-        source = self._source(item)
+        source = planned_grid(self._shelf, item)
         try:
             seen = self._with_cameras(source)
             observations = Observations.of_grid(seen).to(self.settings.device)
@@ -117,16 +114,6 @@ class Reconstructor:
     @cached_property
     def _shelf(self) -> Shelf:
         return Shelf(self.grids)
-
-    def _source(self, item: Item) -> Grid:
-        try:
-            record, encoded = self._shelf.record(item.key), self._shelf.grid(item.key)
-            if record is None or encoded is None or record.sha256 != item.spec["shard_sha256"]:
-                message = f"{item.source} changed since the plan: use another --out"
-                raise ItemFailure("read", "grids_changed", message)
-            return encoded.decode()
-        except UserError as error:
-            raise ItemFailure("read", "damaged", str(error)) from None
 
     def _with_cameras(self, source: Grid) -> Grid:
         if self.settings.cameras == "grid":
@@ -189,10 +176,3 @@ def make_reconstructor(
 ) -> Reconstructor:
     """What a worker process calls; plain arguments, so that they travel by pickle."""
     return Reconstructor(grids_uri, out_uri, ReconstructionSettings(fit=FitSettings(**fit_settings), **settings))
-
-
-def _require(package: str, option: str) -> None:
-    try:
-        importlib.import_module(package)
-    except ImportError:
-        raise UserError(f"{option} needs {package}, which is not installed where reconstruct's workers run") from None

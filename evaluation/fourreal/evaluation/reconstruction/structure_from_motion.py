@@ -5,6 +5,7 @@ World and scale are the solver's own: a scene fitted to such cameras is right up
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +25,14 @@ Frames = npt.NDArray[np.uint8]
 
 _LEAST_HEIGHT_PX = 480
 """Smaller frames are enlarged to this first: features are sparse in them."""
+_PACKAGES = {
+    "colmap": ("pycolmap", "COLMAP, which is not installed: pip install pycolmap"),
+    "vggt": (
+        "vggt",
+        "VGGT, which is not installed: pip install git+https://github.com/facebookresearch/vggt, "
+        "or use --cameras colmap",
+    ),
+}
 _VGGT_WEIGHTS = "facebook/VGGT-1B"
 _VGGT_WIDTH_PX, _VGGT_PATCH_PX = 518, 14
 
@@ -33,14 +42,23 @@ def estimate_cameras(frames: Frames, source: CameraSource, seed: int = 0) -> tup
 
     Raises UserError where the solver is not installed, or does not place every view.
     """
+    require_solver(source)
     return _SOLVERS[source](frames, seed)
 
 
-def _colmap(frames: Frames, seed: int) -> tuple[Array, Array]:
+def require_solver(source: CameraSource) -> None:
+    """Raises UserError where the package that estimates cameras so is not installed."""
+    package, sentence = _PACKAGES.get(source, ("", ""))
     try:
-        import pycolmap
+        if package:
+            importlib.import_module(package)
     except ImportError:
-        raise UserError("cameras are estimated by COLMAP, which is not installed: pip install pycolmap") from None
+        raise UserError(f"cameras are estimated by {sentence}") from None
+
+
+def _colmap(frames: Frames, seed: int) -> tuple[Array, Array]:
+    import pycolmap
+
     pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
     scale = max(1.0, _LEAST_HEIGHT_PX / frames.shape[1])
     with tempfile.TemporaryDirectory() as folder:
@@ -85,15 +103,10 @@ def _from_colmap(images: list[Any], scale: float) -> tuple[Array, Array]:
 
 def _vggt(frames: Frames, seed: int) -> tuple[Array, Array]:
     """VGGT (Wang et al., CVPR 2025) predicts them in one pass, without a seed; frames are stretched to its patches."""
-    try:
-        import torch
-        from vggt.models.vggt import VGGT
-        from vggt.utils.pose_enc import pose_encoding_to_extri_intri
-    except ImportError:
-        raise UserError(
-            "cameras are estimated by VGGT, which is not installed: pip install "
-            "git+https://github.com/facebookresearch/vggt, or use --cameras colmap"
-        ) from None
+    import torch
+    from vggt.models.vggt import VGGT
+    from vggt.utils.pose_enc import pose_encoding_to_extri_intri
+
     _, H, W, _ = frames.shape
     height = max(1, round(H * _VGGT_WIDTH_PX / W / _VGGT_PATCH_PX)) * _VGGT_PATCH_PX
     pictures = np.stack([cv2.resize(frame, (_VGGT_WIDTH_PX, height), interpolation=cv2.INTER_AREA) for frame in frames])

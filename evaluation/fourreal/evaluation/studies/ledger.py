@@ -29,7 +29,7 @@ class Ledger:
         storage = Storage(str(config.out))
         storage.check_writable()
         ledger = cls.look(config)
-        storage.write(_SETTINGS_FILE, json.dumps(_decisive(config), indent=1).encode())
+        storage.write(_SETTINGS_FILE, json.dumps(_decisive(as_document(config)), indent=1).encode())
         storage.write("config.yaml", as_yaml(config).encode())
         return ledger
 
@@ -38,7 +38,7 @@ class Ledger:
         """The ledger as it is; nothing is written. UserError when the folder holds a study with other settings."""
         storage = Storage(str(config.out))
         if storage.exists(_SETTINGS_FILE):
-            _check_same(_decisive(config), json.loads(storage.read(_SETTINGS_FILE)), str(config.out))
+            _check_same(config, json.loads(storage.read(_SETTINGS_FILE)))
         return cls(storage.child("records"))
 
     def once(self, cell: str, work: Callable[[], Record]) -> Record:
@@ -57,19 +57,18 @@ class Ledger:
         return record
 
 
-def _decisive(config: Config) -> Record:
-    """The settings that decide what is in the folder, as JSON has them."""
+def _decisive(document: Mapping[str, Any]) -> Record:
+    """The settings that decide what is in the folder, as JSON has them, by their dotted names."""
     left_out = {*Config.NOT_DECIDING, "out"}
-    decisive = {name: value for name, value in as_document(config).items() if name not in left_out}
+    decisive = {name: value for name, value in flatten(document).items() if name not in left_out}
     return dict(json.loads(json.dumps(decisive)))
 
 
-def _check_same(now: Mapping[str, Any], before: Mapping[str, Any], out: str) -> None:
-    new, old = flatten(now), flatten(before)
-    names = (new.keys() | old.keys()) - Config.NOT_DECIDING
-    if changed := sorted(name for name in names if new.get(name) != old.get(name)):
+def _check_same(config: Config, before: Mapping[str, Any]) -> None:
+    new, old = _decisive(as_document(config)), _decisive(before)
+    if changed := sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name)):
         name = changed[0]
         raise UserError(
-            f"{out} holds a study with other settings ({name} was {old.get(name)}, is now {new.get(name)}): "
+            f"{config.out} holds a study with other settings ({name} was {old.get(name)}, is now {new.get(name)}): "
             f"choose another --out, or delete that folder"
         )
